@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/bufbuild/protocompile"
+	"github.com/bufbuild/protocompile/protoutil"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
@@ -78,19 +78,10 @@ func compile(root string, names []string) ([]*descriptorpb.FileDescriptorProto, 
 		for i := range fd.Imports().Len() {
 			visit(fd.Imports().Get(i).FileDescriptor)
 		}
-		ordered = append(ordered, protodesc.ToFileDescriptorProto(fd))
+		ordered = append(ordered, protoutil.ProtoFromFileDescriptor(fd)) // keeps comments, unlike protodesc
 	}
 	for _, fd := range compiled {
 		visit(fd)
-	}
-	for i, fd := range compiled { // protodesc drops source info, where the comments are
-		for _, p := range ordered {
-			if r, ok := fd.(interface {
-				FileDescriptorProto() *descriptorpb.FileDescriptorProto
-			}); ok && p.GetName() == names[i] {
-				p.SourceCodeInfo = r.FileDescriptorProto().GetSourceCodeInfo()
-			}
-		}
 	}
 	return ordered, nil
 }
