@@ -1,0 +1,214 @@
+package api
+
+import "time"
+
+// Job is what the API tells of a job.
+type Job struct {
+	Job  string `json:"job"`
+	Kind Kind   `json:"kind"`
+	// State in one word: running, deploying, waiting, paused, removing, idle.
+	State string `json:"state"`
+	// Revision is the ETag: it grows with every change that a user makes.
+	Revision  uint64    `json:"revision"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	// Deploy whose spec is wanted, and Spec of it with defaults filled in.
+	Deploy uint32 `json:"deploy"`
+	Spec   *Spec  `json:"spec,omitempty"`
+	// Instances wanted, of a service; scaling changes it without a deploy.
+	Instances   int    `json:"instances"`
+	Paused      bool   `json:"paused,omitempty"`
+	PauseReason string `json:"pause_reason,omitempty"`
+	Tasks       Counts `json:"tasks"`
+	// NextRun and LastRun of a cron.
+	NextRun *time.Time `json:"next_run,omitempty"`
+	LastRun *time.Time `json:"last_run,omitempty"`
+	// LatestDeploy is the newest deploy, without its spec.
+	LatestDeploy *Deploy `json:"latest_deploy,omitempty"`
+	// Pending says why tasks wait, when some do.
+	Pending []PendingReason `json:"pending,omitempty"`
+}
+
+// Counts of a job's live tasks.
+type Counts struct {
+	Pending     int `json:"pending"`
+	Starting    int `json:"starting"` // launched, and not yet running
+	Running     int `json:"running"`
+	Ready       int `json:"ready"` // of those running
+	Stopping    int `json:"stopping"`
+	Unreachable int `json:"unreachable"`
+}
+
+// Deploy is one attempt to move a job to a new spec.
+type Deploy struct {
+	Job       string     `json:"job"`
+	Number    uint32     `json:"number"`
+	State     string     `json:"state"` // in_progress, succeeded, failed, superseded, …
+	Reason    string     `json:"reason,omitempty"`
+	From      uint32     `json:"from,omitempty"`
+	Digest    string     `json:"digest"` // SHA-256 of the canonical spec
+	Author    string     `json:"author,omitempty"`
+	Message   string     `json:"message,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
+	// Updated of Instances run the deploy's spec and are ready.
+	Updated   int   `json:"updated"`
+	Instances int   `json:"instances"`
+	Spec      *Spec `json:"spec,omitempty"`
+}
+
+// Run is one execution of a cron or batch job.
+type Run struct {
+	Job         string            `json:"job"`
+	ID          string            `json:"id"`
+	Deploy      uint32            `json:"deploy"`
+	State       string            `json:"state"` // waiting, active, succeeded, failed, cancelled, skipped, missed
+	Reason      string            `json:"reason,omitempty"`
+	Parameters  map[string]string `json:"parameters,omitempty"`
+	Group       string            `json:"group,omitempty"`
+	Priority    int               `json:"priority,omitempty"`
+	Instant     *time.Time        `json:"instant,omitempty"` // of a scheduled run
+	CreatedAt   time.Time         `json:"created_at"`
+	StartedAt   *time.Time        `json:"started_at,omitempty"`
+	EndedAt     *time.Time        `json:"ended_at,omitempty"`
+	Attempts    int               `json:"attempts"`
+	Failures    int               `json:"failures"`
+	Retries     int               `json:"retries"`
+	Task        string            `json:"task,omitempty"` // the current, or last
+	RequestedBy string            `json:"requested_by,omitempty"`
+	Missed      int               `json:"missed,omitempty"` // instants a missed run stands for
+}
+
+// Task is one attempt to execute an instance or a run.
+type Task struct {
+	ID       string `json:"id"`
+	Job      string `json:"job"`
+	Deploy   uint32 `json:"deploy"`
+	Instance *int   `json:"instance,omitempty"` // of a service
+	Run      string `json:"run,omitempty"`
+	Attempt  int    `json:"attempt"`
+	// State: pending, launching, staging, starting, running, killing,
+	// unreachable; finished, failed, killed, lost.
+	State   string `json:"state"`
+	Ready   bool   `json:"ready"`
+	Healthy *bool  `json:"healthy,omitempty"` // by the last check
+	// Stopping says why it is being stopped.
+	Stopping  string            `json:"stopping,omitempty"`
+	Message   string            `json:"message,omitempty"`
+	Reason    string            `json:"reason,omitempty"` // Mesos's
+	Agent     string            `json:"agent,omitempty"`
+	Host      string            `json:"host,omitempty"`
+	Ports     map[string]uint32 `json:"ports,omitempty"`
+	ExitCode  *int              `json:"exit_code,omitempty"`
+	CreatedAt time.Time         `json:"created_at"`
+	NotBefore *time.Time        `json:"not_before,omitempty"` // end of its backoff
+	RunningAt *time.Time        `json:"running_at,omitempty"`
+	ReadyAt   *time.Time        `json:"ready_at,omitempty"`
+	EndedAt   *time.Time        `json:"ended_at,omitempty"`
+	Sandbox   string            `json:"sandbox,omitempty"`
+	// Timeline is every change of state, oldest first.
+	Timeline []Moment `json:"timeline,omitempty"`
+	// Pending says why a pending task waits.
+	Pending *PendingReason `json:"pending,omitempty"`
+}
+
+// Moment is one change of a task's state.
+type Moment struct {
+	At      time.Time `json:"at"`
+	State   string    `json:"state"`
+	Message string    `json:"message,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// PendingReason says why tasks of one kind (a deploy's) wait.
+type PendingReason struct {
+	Deploy uint32 `json:"deploy"`
+	Tasks  int    `json:"tasks"`
+	// Summary is one line for a person.
+	Summary string `json:"summary"`
+	// Agents looked at, and by filter how many of them it refused.
+	Agents  int       `json:"agents"`
+	Refused []Refusal `json:"refused,omitempty"`
+	// Nearest is the agent that came nearest to fit.
+	Nearest string `json:"nearest,omitempty"`
+}
+
+// Refusal is one filter's verdict over all agents.
+type Refusal struct {
+	Filter string `json:"filter"` // cpus, memory, disk, ports, constraint, limit, …
+	Detail string `json:"detail"` // e.g. "needs 4, the most free is 2.5"
+	Agents int    `json:"agents"`
+}
+
+// Agent is a machine, as last heard from Mesos.
+type Agent struct {
+	ID         string            `json:"id"`
+	Host       string            `json:"host"`
+	URL        string            `json:"url,omitempty"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Total      Resources         `json:"total"`
+	Offered    Resources         `json:"offered"` // free, and offered to Perigee now
+	Tasks      int               `json:"tasks"`   // of Perigee's
+}
+
+// Event is a durable change, as a CloudEvent 1.0. ID orders events and resumes
+// a stream.
+type Event struct {
+	SpecVersion string    `json:"specversion"` // 1.0
+	ID          string    `json:"id"`          // incarnation-index-ordinal
+	Source      string    `json:"source"`
+	Type        string    `json:"type"`    // dev.perigee.task.running, …
+	Subject     string    `json:"subject"` // the job
+	Time        time.Time `json:"time"`
+	ContentType string    `json:"datacontenttype"` // application/json
+	Data        EventData `json:"data"`
+}
+
+// EventData is what an event tells; fields that do not apply are absent.
+type EventData struct {
+	Job      string   `json:"job,omitempty"`
+	Task     string   `json:"task,omitempty"`
+	Run      string   `json:"run,omitempty"`
+	Deploy   uint32   `json:"deploy,omitempty"`
+	Instance *uint32  `json:"instance,omitempty"`
+	Attempt  uint32   `json:"attempt,omitempty"`
+	Agent    string   `json:"agent,omitempty"`
+	Host     string   `json:"host,omitempty"`
+	Ports    []uint32 `json:"ports,omitempty"`
+	State    string   `json:"state,omitempty"`
+	Reason   string   `json:"reason,omitempty"`
+	Message  string   `json:"message,omitempty"`
+	Actor    string   `json:"actor,omitempty"`
+	ExitCode *int32   `json:"exit_code,omitempty"`
+}
+
+// Problem is an error, as RFC 9457 problem details.
+type Problem struct {
+	Type   string         `json:"type,omitempty"`
+	Title  string         `json:"title"`
+	Status int            `json:"status"`
+	Detail string         `json:"detail,omitempty"`
+	Errors []ProblemField `json:"errors,omitempty"`
+}
+
+// ProblemField is one thing that is wrong with the input.
+type ProblemField struct {
+	Location string `json:"location,omitempty"` // body.health.http.port
+	Message  string `json:"message"`
+	Value    any    `json:"value,omitempty"`
+}
+
+func (p *Problem) Error() string {
+	s := p.Title
+	if p.Detail != "" {
+		s = p.Detail
+	}
+	for _, e := range p.Errors {
+		s += "\n  "
+		if e.Location != "" {
+			s += e.Location + ": "
+		}
+		s += e.Message
+	}
+	return s
+}

@@ -1,0 +1,76 @@
+package record
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Keys of the records there is one of.
+const (
+	KeyCluster = "cluster"
+	KeyLeader  = "leader"
+)
+
+// Prefixes of the keys of all others. Within a job the keys sort as a person
+// would: deploys by number, scheduled runs by instant.
+const (
+	PrefixJob         = "job/"
+	PrefixDeploy      = "deploy/"
+	PrefixRun         = "run/"
+	PrefixTask        = "task/"
+	PrefixIdempotency = "idempotency/"
+)
+
+// JobKey is the key of a job's record; job is "team/stage/name".
+func JobKey(job string) string { return PrefixJob + job }
+
+// DeployKey is the key of a deploy's record.
+func DeployKey(job string, number uint32) string {
+	return fmt.Sprintf("%s%s/%08d", PrefixDeploy, job, number)
+}
+
+// RunKey is the key of a run's record.
+func RunKey(job, id string) string { return PrefixRun + job + "/" + id }
+
+// TaskKey is the key of a task's record.
+func TaskKey(id string) string { return PrefixTask + id }
+
+// IdempotencyKey is the key of the kept answer to a request.
+func IdempotencyKey(key string) string { return PrefixIdempotency + key }
+
+// New returns an empty record of the type that key holds, nil for a key of a
+// type that this version does not know.
+func New(key string) proto.Message {
+	switch {
+	case key == KeyCluster:
+		return new(Cluster)
+	case key == KeyLeader:
+		return new(Leader)
+	case strings.HasPrefix(key, PrefixTask):
+		return new(Task)
+	case strings.HasPrefix(key, PrefixRun):
+		return new(Run)
+	case strings.HasPrefix(key, PrefixJob):
+		return new(Job)
+	case strings.HasPrefix(key, PrefixDeploy):
+		return new(Deploy)
+	case strings.HasPrefix(key, PrefixIdempotency):
+		return new(IdempotentReply)
+	}
+	return nil
+}
+
+// Decode reads the record that is stored under key; nil and no error when this
+// version does not know its type.
+func Decode(key string, value []byte) (proto.Message, error) {
+	m := New(key)
+	if m == nil {
+		return nil, nil
+	}
+	if err := proto.Unmarshal(value, m); err != nil {
+		return nil, fmt.Errorf("decode record %q: %w", key, err)
+	}
+	return m, nil
+}
