@@ -74,3 +74,6 @@ func Decode(key string, value []byte) (proto.Message, error) {
 	}
 	return m, nil
 }
+
+// Message is any record.
+type Message = proto.Message
