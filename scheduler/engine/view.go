@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"strings"
+
+	"github.com/tidwall/btree"
+
+	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// View is the durable state as of one journal index, and what was last
+// observed of the cluster. It never changes; records in it are not to be
+// changed by readers either.
+type View struct {
+	// Index of the journal's last entry that is in the view.
+	Index uint64
+	// Leads says whether this scheduler leads.
+	Leads bool
+
+	records *btree.Map[string, record.Message] // by key, tasks excepted
+	tasks   *btree.Map[string, *record.Task]   // by id
+	byJob   *btree.Map[string, *record.Task]   // by job + "/" + id
+
+	// Observed of the cluster: agents, offers, reasons. Never nil.
+	Observed *core.Observed
+}
+
+func newView() *View {
+	return &View{
+		records:  new(btree.Map[string, record.Message]),
+		tasks:    new(btree.Map[string, *record.Task]),
+		byJob:    new(btree.Map[string, *record.Task]),
+		Observed: new(core.Observed),
+	}
+}
+
+// put stores a record, or deletes it when m is nil, in place.
+func (v *View) put(key string, m record.Message) {
+	id, isTask := strings.CutPrefix(key, record.PrefixTask)
+	switch {
+	case !isTask && m == nil:
+		v.records.Delete(key)
+	case !isTask:
+		v.records.Set(key, m)
+	case m == nil:
+		if old, ok := v.tasks.Delete(id); ok {
+			v.byJob.Delete(old.Job + "/" + id)
+		}
+	default:
+		t := m.(*record.Task)
+		v.tasks.Set(id, t)
+		v.byJob.Set(t.Job+"/"+id, t)
+	}
+}
+
+// clone returns a view that may be changed while v stays as it is.
+func (v *View) clone() *View {
+	c := *v
+	c.records, c.tasks, c.byJob = v.records.IsoCopy(), v.tasks.IsoCopy(), v.byJob.IsoCopy()
+	return &c
+}
+
+// Cluster returns the record about the whole, nil before the first election.
+func (v *View) Cluster() *record.Cluster {
+	m, _ := v.records.Get(record.KeyCluster)
+	c, _ := m.(*record.Cluster)
+	return c
+}
+
+// Leader returns who led last, nil when nobody ever did.
+func (v *View) Leader() *record.Leader {
+	m, _ := v.records.Get(record.KeyLeader)
+	l, _ := m.(*record.Leader)
+	return l
+}
+
+// Job returns a job, nil when there is none.
+func (v *View) Job(key string) *record.Job {
+	m, _ := v.records.Get(record.JobKey(key))
+	j, _ := m.(*record.Job)
+	return j
+}
+
+// Deploy returns a deploy of a job, nil when it is unknown or no longer kept.
+func (v *View) Deploy(job string, number uint32) *record.Deploy {
+	m, _ := v.records.Get(record.DeployKey(job, number))
+	d, _ := m.(*record.Deploy)
+	return d
+}
+
+// Run returns a run, nil when it is unknown or no longer kept.
+func (v *View) Run(job, id string) *record.Run {
+	m, _ := v.records.Get(record.RunKey(job, id))
+	r, _ := m.(*record.Run)
+	return r
+}
+
+// Task returns a task, nil when it is unknown or no longer kept.
+func (v *View) Task(id string) *record.Task {
+	t, _ := v.tasks.Get(id)
+	return t
+}
+
+// Jobs calls yield with every job whose key is not less than from, in order,
+// until it returns false.
+func (v *View) Jobs(from string, yield func(*record.Job) bool) {
+	ascend(v.records, record.PrefixJob, record.JobKey(from), yield)
+}
+
+// Deploys of a job, oldest first.
+func (v *View) Deploys(job string, yield func(*record.Deploy) bool) {
+	prefix := record.PrefixDeploy + job + "/"
+	ascend(v.records, prefix, prefix, yield)
+}
+
+// Runs of a job whose id is not less than from, by id.
+func (v *View) Runs(job, from string, yield func(*record.Run) bool) {
+	ascend(v.records, record.PrefixRun+job+"/", record.RunKey(job, from), yield)
+}
+
+// RunsDescending is like Runs, from the greatest id that is not more than from
+// ("" is the greatest there is) down.
+func (v *View) RunsDescending(job, from string, yield func(*record.Run) bool) {
+	prefix := record.PrefixRun + job + "/"
+	pivot := prefix + from
+	if from == "" {
+		pivot = prefix + "\xff"
+	}
+	v.records.Descend(pivot, func(key string, m record.Message) bool {
+		return strings.HasPrefix(key, prefix) && yield(m.(*record.Run))
+	})
+}
+
+// Tasks of all jobs whose id is not less than from, by id.
+func (v *View) Tasks(from string, yield func(*record.Task) bool) {
+	v.tasks.Ascend(from, func(_ string, t *record.Task) bool { return yield(t) })
+}
+
+// JobTasks are a job's tasks whose id is not less than from, by id: live ones
+// and those that ended and are still kept.
+func (v *View) JobTasks(job, from string, yield func(*record.Task) bool) {
+	prefix := job + "/"
+	v.byJob.Ascend(prefix+from, func(key string, t *record.Task) bool {
+		return strings.HasPrefix(key, prefix) && yield(t)
+	})
+}
+
+// Spec returns the spec of a deploy with defaults filled in, nil when the
+// deploy is no longer kept.
+func (v *View) Spec(job string, number uint32) *api.Spec {
+	d := v.Deploy(job, number)
+	if d == nil {
+		return nil
+	}
+	spec, err := api.ParseSpec(d.Spec)
+	if err != nil {
+		return nil // of a newer version; told as unknown
+	}
+	full := spec.WithDefaults()
+	return &full
+}
+
+func ascend[T record.Message](tree *btree.Map[string, record.Message], prefix, pivot string, yield func(T) bool) {
+	tree.Ascend(pivot, func(key string, m record.Message) bool {
+		return strings.HasPrefix(key, prefix) && yield(m.(T))
+	})
+}
