@@ -1022,7 +1022,7 @@ type Task struct {
 	Withdrawn      bool                   `protobuf:"varint,25,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`           // out of the job's endpoints, before a KILL
 	KillAt         int64                  `protobuf:"varint,26,opt,name=kill_at,json=killAt,proto3" json:"kill_at,omitempty"`   // when the first KILL is due (after the drain delay)
 	Kills          uint32                 `protobuf:"varint,27,opt,name=kills,proto3" json:"kills,omitempty"`                   // KILL calls sent
-	Message        string                 `protobuf:"bytes,28,opt,name=message,proto3" json:"message,omitempty"`                // of the last update
+	Message        string                 `protobuf:"bytes,28,opt,name=message,proto3" json:"message,omitempty"`                // of the last update that said something
 	Reason         string                 `protobuf:"bytes,29,opt,name=reason,proto3" json:"reason,omitempty"`                  // of the last update, Mesos's REASON_… without its prefix
 	Started        bool                   `protobuf:"varint,30,opt,name=started,proto3" json:"started,omitempty"`               // our executor has reported something
 	Infrastructure bool                   `protobuf:"varint,31,opt,name=infrastructure,proto3" json:"infrastructure,omitempty"` // ended by the cluster, not by itself: not counted
@@ -1030,10 +1030,11 @@ type Task struct {
 	UpdateUuid     []byte                 `protobuf:"bytes,33,opt,name=update_uuid,json=updateUuid,proto3" json:"update_uuid,omitempty"` // of the last update that was recorded
 	Sandbox        string                 `protobuf:"bytes,34,opt,name=sandbox,proto3" json:"sandbox,omitempty"`                         // directory on the agent
 	Timeline       []byte                 `protobuf:"bytes,35,opt,name=timeline,proto3" json:"timeline,omitempty"`                       // encoded Timeline; a Moment is appended without decoding
-	Replaced       bool                   `protobuf:"varint,36,opt,name=replaced,proto3" json:"replaced,omitempty"`                      // a successor exists (unreachable too long, or replaced by a deploy)
 	Successes      uint32                 `protobuf:"varint,37,opt,name=successes,proto3" json:"successes,omitempty"`                    // consecutive successful health checks, as last reported
 	Group          string                 `protobuf:"bytes,38,opt,name=group,proto3" json:"group,omitempty"`                             // fair-sharing group within team and job
 	Priority       int32                  `protobuf:"varint,39,opt,name=priority,proto3" json:"priority,omitempty"`
+	Avoid          string                 `protobuf:"bytes,40,opt,name=avoid,proto3" json:"avoid,omitempty"`                                                                                                 // agent on which the last attempt could not even start
+	PlacedOn       map[string]string      `protobuf:"bytes,41,rep,name=placed_on,json=placedOn,proto3" json:"placed_on,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // the agent's values of the attributes that the spec limits or spreads over
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1313,13 +1314,6 @@ func (x *Task) GetTimeline() []byte {
 	return nil
 }
 
-func (x *Task) GetReplaced() bool {
-	if x != nil {
-		return x.Replaced
-	}
-	return false
-}
-
 func (x *Task) GetSuccesses() uint32 {
 	if x != nil {
 		return x.Successes
@@ -1339,6 +1333,20 @@ func (x *Task) GetPriority() int32 {
 		return x.Priority
 	}
 	return 0
+}
+
+func (x *Task) GetAvoid() string {
+	if x != nil {
+		return x.Avoid
+	}
+	return ""
+}
+
+func (x *Task) GetPlacedOn() map[string]string {
+	if x != nil {
+		return x.PlacedOn
+	}
+	return nil
 }
 
 // Timeline is a task's history. Encoded timelines may be concatenated.
@@ -1772,7 +1780,7 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x06cancel\x18\x13 \x01(\bR\x06cancel\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb9\b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\t\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x16\n" +
@@ -1816,11 +1824,15 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\vupdate_uuid\x18! \x01(\fR\n" +
 	"updateUuid\x12\x18\n" +
 	"\asandbox\x18\" \x01(\tR\asandbox\x12\x1a\n" +
-	"\btimeline\x18# \x01(\fR\btimeline\x12\x1a\n" +
-	"\breplaced\x18$ \x01(\bR\breplaced\x12\x1c\n" +
+	"\btimeline\x18# \x01(\fR\btimeline\x12\x1c\n" +
 	"\tsuccesses\x18% \x01(\rR\tsuccesses\x12\x14\n" +
 	"\x05group\x18& \x01(\tR\x05group\x12\x1a\n" +
-	"\bpriority\x18' \x01(\x05R\bpriority\"?\n" +
+	"\bpriority\x18' \x01(\x05R\bpriority\x12\x14\n" +
+	"\x05avoid\x18( \x01(\tR\x05avoid\x12B\n" +
+	"\tplaced_on\x18) \x03(\v2%.perigee.record.v1.Task.PlacedOnEntryR\bplacedOn\x1a;\n" +
+	"\rPlacedOnEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b$\x10%\"?\n" +
 	"\bTimeline\x123\n" +
 	"\amoments\x18\x01 \x03(\v2\x19.perigee.record.v1.MomentR\amoments\"~\n" +
 	"\x06Moment\x12\x0e\n" +
@@ -1896,7 +1908,7 @@ func file_scheduler_record_record_proto_rawDescGZIP() []byte {
 }
 
 var file_scheduler_record_record_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_scheduler_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_scheduler_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_scheduler_record_record_proto_goTypes = []any{
 	(DeployState)(0),        // 0: perigee.record.v1.DeployState
 	(RunState)(0),           // 1: perigee.record.v1.RunState
@@ -1914,6 +1926,7 @@ var file_scheduler_record_record_proto_goTypes = []any{
 	(*IdempotentReply)(nil), // 13: perigee.record.v1.IdempotentReply
 	(*Event)(nil),           // 14: perigee.record.v1.Event
 	nil,                     // 15: perigee.record.v1.Run.ParametersEntry
+	nil,                     // 16: perigee.record.v1.Task.PlacedOnEntry
 }
 var file_scheduler_record_record_proto_depIdxs = []int32{
 	4,  // 0: perigee.record.v1.Entry.puts:type_name -> perigee.record.v1.Put
@@ -1921,13 +1934,14 @@ var file_scheduler_record_record_proto_depIdxs = []int32{
 	1,  // 2: perigee.record.v1.Run.state:type_name -> perigee.record.v1.RunState
 	15, // 3: perigee.record.v1.Run.parameters:type_name -> perigee.record.v1.Run.ParametersEntry
 	2,  // 4: perigee.record.v1.Task.state:type_name -> perigee.record.v1.TaskState
-	12, // 5: perigee.record.v1.Timeline.moments:type_name -> perigee.record.v1.Moment
-	2,  // 6: perigee.record.v1.Moment.state:type_name -> perigee.record.v1.TaskState
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	16, // 5: perigee.record.v1.Task.placed_on:type_name -> perigee.record.v1.Task.PlacedOnEntry
+	12, // 6: perigee.record.v1.Timeline.moments:type_name -> perigee.record.v1.Moment
+	2,  // 7: perigee.record.v1.Moment.state:type_name -> perigee.record.v1.TaskState
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_scheduler_record_record_proto_init() }
@@ -1941,7 +1955,7 @@ func file_scheduler_record_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_scheduler_record_record_proto_rawDesc), len(file_scheduler_record_record_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
