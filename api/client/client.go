@@ -1,0 +1,153 @@
+// Package client speaks Perigee's HTTP API: one typed method for each of its
+// operations, resumable events, and logs as they grow. Package cli prints what
+// it returns.
+//
+// It owns how requests are sent: paths, repetition of writes under one
+// idempotency key, errors as *api.Problem. What requests mean is package api's
+// and the server's. It imports nothing of the scheduler.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/perigee-sched/perigee/api"
+)
+
+// Client of one Perigee scheduler. It is safe for concurrent use.
+type Client struct {
+	base  *url.URL
+	http  *http.Client
+	actor string
+	agent string
+	// patience is how long a write is repeated.
+	patience time.Duration
+}
+
+// Option changes a Client.
+type Option func(*Client)
+
+// WithActor names who asks, for events and audit.
+func WithActor(actor string) Option { return func(c *Client) { c.actor = actor } }
+
+// WithHTTPClient replaces the HTTP client, which must not have a Timeout if
+// events or logs are followed.
+func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
+
+// WithPatience is for how long a write that was answered 503, or that may not
+// have reached the scheduler, is repeated: 3 s by default, 0 is never.
+func WithPatience(d time.Duration) Option { return func(c *Client) { c.patience = d } }
+
+// WithUserAgent names the program, perigee-client by default.
+func WithUserAgent(agent string) Option { return func(c *Client) { c.agent = agent } }
+
+// New returns a client of the scheduler at base, http://HOST:PORT. It does not
+// connect.
+func New(base string, options ...Option) (*Client, error) {
+	u, err := url.Parse(base)
+	if !strings.Contains(base, "://") {
+		u, err = url.Parse("http://" + base)
+	}
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, fmt.Errorf("%q is not the address of a scheduler: write it as http://HOST:PORT", base)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawQuery, u.Fragment = "", ""
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 16
+	c := &Client{
+		base: u, http: &http.Client{Transport: transport}, agent: "perigee-client", patience: 3 * time.Second,
+	}
+	for _, o := range options {
+		o(c)
+	}
+	return c, nil
+}
+
+// Base returns the scheduler's address.
+func (c *Client) Base() string { return c.base.String() }
+
+// request is one request, which may be sent several times.
+type request struct {
+	method string
+	path   string // escaped, below the base
+	query  url.Values
+	header http.Header
+	body   []byte
+}
+
+// send performs a request once. Answers other than 2xx are *api.Problem.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	address := c.base.String() + r.path
+	if len(r.query) > 0 {
+		address += "?" + r.query.Encode()
+	}
+	var body io.Reader
+	if r.body != nil {
+		body = bytes.NewReader(r.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, address, body)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	req.Header.Set("User-Agent", c.agent)
+	if c.actor != "" {
+		req.Header.Set(api.HeaderActor, c.actor)
+	}
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		defer resp.Body.Close()
+		return nil, problem(resp)
+	}
+	return resp, nil
+}
+
+// read performs a GET and decodes its answer.
+func (c *Client) read(ctx context.Context, path string, query url.Values, into any) error {
+	resp, err := c.send(ctx, request{method: http.MethodGet, path: path, query: query})
+	if err != nil {
+		return err
+	}
+	return decode(resp, into)
+}
+
+func decode(resp *http.Response, into any) error {
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the answer of %s %s: %w", resp.Request.Method, resp.Request.URL.Path, err)
+	}
+	return nil
+}
+
+// problem reads an error's answer. Something else than Perigee may have given
+// it, a proxy say.
+func problem(resp *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	p := new(api.Problem)
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") && json.Unmarshal(body, p) == nil {
+		p.Status = resp.StatusCode
+		return p
+	}
+	text := strings.TrimSpace(string(body))
+	if len(text) > 200 {
+		text = strings.ToValidUTF8(text[:200], "") + "…"
+	}
+	return &api.Problem{Title: http.StatusText(resp.StatusCode), Status: resp.StatusCode,
+		Detail: strings.TrimSpace(fmt.Sprintf("%s was answered %s: %s", resp.Request.URL, resp.Status, text))}
+}

@@ -1,0 +1,93 @@
+package api
+
+import "time"
+
+// Headers of the HTTP API, beside HTTP's own.
+const (
+	// HeaderIndex of an answer: the journal index that it reflects, at least.
+	HeaderIndex = "X-Perigee-Index"
+	// HeaderActor of a request: who asks, for events and audit.
+	HeaderActor = "X-Perigee-Actor"
+	// HeaderIdempotencyKey of a write: the same key and request are executed once.
+	HeaderIdempotencyKey = "Idempotency-Key"
+	// HeaderReplayed of an answer: "true" when it is the kept one of an earlier
+	// request with the same idempotency key.
+	HeaderReplayed = "Idempotency-Replayed"
+	// HeaderOffset and HeaderSize of a sandbox file's content: where it begins
+	// in the file, and how long the file was, in bytes.
+	HeaderOffset = "X-Perigee-Offset"
+	HeaderSize   = "X-Perigee-Size"
+)
+
+// MaxRunsPerCall is how many runs one request may start.
+const MaxRunsPerCall = 5000
+
+// Page of a list. Next is the cursor of the next page, "" on the last one.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty"`
+}
+
+// Written answers a write. What does not apply is absent.
+type Written struct {
+	Job string `json:"job,omitempty"`
+	// Revision of the job afterwards: what If-Match takes.
+	Revision uint64 `json:"revision,omitempty"`
+	// Deploy that the write began, or the current one when nothing changed.
+	Deploy uint32 `json:"deploy,omitempty"`
+	// Created: the job is new. Changed: the write had an effect.
+	Created bool `json:"created,omitempty"`
+	Changed bool `json:"changed"`
+	// Runs that were started: their ids, in the order of the request.
+	Runs []string `json:"runs,omitempty"`
+	Task string   `json:"task,omitempty"`
+	// Warnings say what was accepted although it may not be meant.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// StartRuns asks for runs, at most MaxRunsPerCall: all of them start, or none.
+type StartRuns struct {
+	Runs []NewRun `json:"runs"`
+}
+
+// NewRun is one run to start.
+type NewRun struct {
+	// Parameters by name, their values as text. Defaults are the spec's.
+	Parameters map[string]string `json:"parameters,omitempty"`
+	// Group is the build or batch that the run belongs to: groups share the
+	// cluster fairly.
+	Group string `json:"group,omitempty"`
+	// Priority and Retries are the spec's when absent.
+	Priority *int `json:"priority,omitempty"`
+	Retries  *int `json:"retries,omitempty"`
+}
+
+// Scale asks for a number of instances.
+type Scale struct {
+	Instances *int `json:"instances"`
+}
+
+// JobPending says why tasks of a job wait.
+type JobPending struct {
+	Job     string          `json:"job"`
+	Reasons []PendingReason `json:"reasons"`
+}
+
+// File in a task's sandbox.
+type File struct {
+	// Path in the sandbox: logs/stdout.
+	Path      string    `json:"path"`
+	Directory bool      `json:"directory,omitempty"`
+	Size      int64     `json:"size"` // in bytes
+	Mode      string    `json:"mode"` // as ls shows it: -rw-r--r--
+	User      string    `json:"user,omitempty"`
+	Group     string    `json:"group,omitempty"`
+	Modified  time.Time `json:"modified"`
+}
+
+// Readiness answers /readyz.
+type Readiness struct {
+	Ready bool `json:"ready"`
+	// Master of Mesos that the scheduler is subscribed to.
+	Master string `json:"master,omitempty"`
+}
