@@ -60,10 +60,13 @@ const (
 	SourceExecutor
 )
 
-// Accepted reports how an Accept call was answered: Err is "" for 202.
+// Accepted reports how an Accept call was answered: Err is "" for 202. With an
+// Err nothing was launched, unless Unknown: then the call may have reached
+// Mesos, and a reconciliation after the next Subscribed tells.
 type Accepted struct {
-	Tasks []string
-	Err   string
+	Tasks   []string
+	Err     string
+	Unknown bool
 }
 
 // Agents is the list of all agents that the master has, as of now.

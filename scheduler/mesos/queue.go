@@ -1,0 +1,143 @@
+package mesos
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/perigee-sched/perigee/scheduler/core"
+)
+
+// call is a core.Call on its way.
+type call struct {
+	core.Call
+	deadline time.Time // for its answer; set when it is written
+}
+
+type queueState uint8
+
+const (
+	queueClosed queueState = iota // no subscription: calls are dropped
+	queueHeld                     // Subscribe was performed: calls wait for SUBSCRIBED
+	queueOpen
+)
+
+// queue puts calls in the order in which Mesos must see them. Calls go to the
+// lane of their agent as they come; a barrier waits in the backlog, and all
+// calls behind it, until every call before it was answered.
+type queue struct {
+	mu       sync.Mutex
+	state    queueState
+	expected bool // a Subscribe, in answer to Connecting
+	backlog  []*call
+	lanes    []*lane
+	pending  int  // calls handed to lanes and not answered
+	barrier  bool // the one pending call is a barrier
+}
+
+// perform takes calls in, and returns those that were dropped at once, and the
+// Subscribe that was expected.
+func (q *queue) perform(calls []core.Call) (dropped []core.Call, subscribe *core.Subscribe) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, c := range calls {
+		if s, is := c.(core.Subscribe); is && q.expected {
+			q.expected, q.state, subscribe = false, queueHeld, &s
+			continue
+		}
+		if q.state == queueClosed {
+			dropped = append(dropped, c)
+			continue
+		}
+		for _, part := range split(c) {
+			q.backlog = append(q.backlog, &call{Call: part})
+		}
+	}
+	q.pump()
+	return dropped, subscribe
+}
+
+// pump hands on what may go.
+func (q *queue) pump() {
+	if q.state != queueOpen {
+		return
+	}
+	n := 0
+	for ; n < len(q.backlog) && !q.barrier; n++ {
+		c := q.backlog[n]
+		if q.barrier = barrier(c.Call); q.barrier && q.pending > 0 {
+			q.barrier = false
+			break
+		}
+		q.pending++
+		l := q.lanes[laneOf(laneKey(c.Call), len(q.lanes))]
+		l.waiting = append(l.waiting, c)
+		signal(l.wake)
+	}
+	if q.backlog = q.backlog[n:]; len(q.backlog) == 0 {
+		q.backlog = nil
+	}
+}
+
+// answered takes one call off the pending ones.
+func (q *queue) answered() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.pending--; q.pending == 0 {
+		q.barrier = false
+		q.pump()
+	}
+}
+
+// take gives a lane what waits for it.
+func (q *queue) take(l *lane) []*call {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	calls := l.waiting
+	l.waiting = nil
+	return calls
+}
+
+func (q *queue) expect() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.expected = true
+}
+
+func (q *queue) open(lanes []*lane) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.state, q.lanes = queueOpen, lanes
+	q.pump()
+}
+
+// close ends a subscription, whose lanes must have ended, and returns what was
+// never written.
+func (q *queue) close() []*call {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var left []*call
+	for _, l := range q.lanes {
+		left = append(append(left, l.taken...), l.waiting...)
+	}
+	left = append(left, q.backlog...)
+	q.state, q.lanes, q.backlog, q.pending, q.barrier = queueClosed, nil, nil, 0, false
+	return left
+}
+
+// depth tells how many calls wait to be written, and how many for an answer.
+func (q *queue) depth() (queued, unanswered int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	queued = len(q.backlog)
+	for _, l := range q.lanes {
+		queued += len(l.waiting)
+	}
+	return queued, q.pending - (queued - len(q.backlog))
+}
+
+var laneSeed = maphash.MakeSeed()
+
+func laneOf(key string, lanes int) int {
+	return int(maphash.String(laneSeed, key) % uint64(lanes))
+}
