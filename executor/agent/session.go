@@ -59,14 +59,18 @@ func (s *Session) Settled(ctx context.Context) error { return s.ledger.settled(c
 // (nil), or there is no agent any more (an error that wraps ErrGone).
 func (s *Session) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()
-	away := time.Now()
+	away, told := time.Now(), ""
 	for attempt := 0; ; attempt++ {
+		start := time.Now()
 		subscribed, err := s.connection(ctx, away.Add(s.environment.RecoveryTimeout))
 		if ctx.Err() != nil {
 			return nil
 		}
 		if subscribed {
-			away, attempt = time.Now(), 0
+			away = time.Now()
+		}
+		if subscribed && time.Since(start) > briefest {
+			attempt = 0
 		}
 		var refused *refusal
 		switch {
@@ -77,12 +81,19 @@ func (s *Session) Run(ctx context.Context) error {
 		case time.Since(away) >= s.environment.RecoveryTimeout:
 			return fmt.Errorf("%w: it was away for its recovery timeout of %s: %w", ErrGone, s.environment.RecoveryTimeout, err)
 		}
-		log.Printf("no agent: %v", err)
+		if err.Error() != told {
+			told = err.Error()
+			log.Printf("no agent: %v", err)
+		}
 		if attempt > 0 {
 			pause(ctx, s.backoff())
 		}
 	}
 }
+
+// briefest is how long a subscription must have held for the next one to be
+// tried at once: an agent that takes and drops them must not be flooded.
+const briefest = 50 * time.Millisecond
 
 // backoff is at most half of what a restarted agent waits for its executors.
 func (s *Session) backoff() time.Duration {
