@@ -150,4 +150,3 @@ func requireStable(t *testing.T, s api.Spec) []byte {
 	}
 	return canonical
 }
-

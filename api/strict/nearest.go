@@ -10,6 +10,9 @@ import (
 // none is near: see nearest.Name; besides, an abbreviation such as mem stands
 // for the first candidate it begins.
 func Nearest(word string, candidates []string) string {
+	if len(word) < 2 {
+		return "" // would be near every other letter
+	}
 	if near := nearest.Name(fold(word), candidates); near != "" {
 		return near
 	}
@@ -17,14 +20,6 @@ func Nearest(word string, candidates []string) string {
 		if len(word) >= 3 && strings.HasPrefix(c, fold(word)) {
 			return c
 		}
-	}
-	return ""
-}
-
-// DidYouMean returns `: did you mean "x"?` about the nearest candidate, or "".
-func DidYouMean(word string, candidates []string) string {
-	if near := Nearest(word, candidates); near != "" {
-		return `: did you mean "` + near + `"?`
 	}
 	return ""
 }

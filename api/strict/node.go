@@ -43,6 +43,9 @@ type Field struct {
 	Name  string
 	At    Position
 	Value *Node
+	// Merged says that the field came from elsewhere in the source, and gives
+	// way to one that is given here.
+	Merged bool
 }
 
 // Field returns the value of the last field called name, nil if there is none.

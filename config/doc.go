@@ -1,0 +1,12 @@
+// Package config reads what people write in files: job files, and the server's
+// configuration.
+//
+// Both are strict YAML: parsed to a tree (package api/strict), which is then
+// read into a struct and checked; every problem is told at once, with file,
+// line, column, the line itself and the nearest valid name. What a spec may be
+// is package api's.
+//
+// The server's configuration is one struct, Server, whose tags are the only
+// list of settings: file, environment, flags, --print-config and
+// docs/configuration.md all follow from them.
+package config
