@@ -112,8 +112,8 @@ func (x *Executor) handle(e agent.Event) (done bool) {
 func (x *Executor) launch(l agent.Launch) {
 	if x.task != nil {
 		if l.Task != x.task.id {
-			x.session.Send(agent.Status{Task: l.Task, State: agent.Failed,
-				Message: "this executor runs another task: " + x.task.id})
+			other := newTask(l.Task, x)
+			other.report(agent.Failed, api.Report{Phase: api.PhaseEnd}, "this executor runs another task: "+x.task.id)
 		}
 		return
 	}
