@@ -4,7 +4,7 @@
 //
 // The caller's contract, in order:
 //
-//  1. New, then Load every record of the journal, then Step with Elected.
+//  1. Load with every record of the journal, then Step with Elected.
 //  2. Step(now, events) applies events and returns a Ready. now never goes back.
 //  3. Make Ready.Writes and Ready.Events durable together, in the order of the
 //     Steps. Several Readys may be written as one.

@@ -61,12 +61,10 @@ const (
 )
 
 // Accepted reports how an Accept call was answered: Err is "" for 202. With an
-// Err nothing was launched, unless Unknown: then the call may have reached
-// Mesos, and a reconciliation after the next Subscribed tells.
+// Err the call may still have reached Mesos; only a reconciliation tells.
 type Accepted struct {
-	Tasks   []string
-	Err     string
-	Unknown bool
+	Tasks []string
+	Err   string
 }
 
 // Agents is the list of all agents that the master has, as of now.

@@ -1,6 +1,11 @@
 package core
 
-import "github.com/perigee-sched/perigee/api"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/perigee-sched/perigee/api"
+)
 
 // Observed is what is known of the cluster now, and not durable.
 type Observed struct {
@@ -24,4 +29,44 @@ type AgentStatus struct {
 	Offered       Amounts
 	Tasks         int
 	Active        bool
+}
+
+// explainMost classes are explained in one Observe; more cost too much.
+const explainMost = 200
+
+// Observe says what is known of the cluster now. It costs what the number of
+// agents times the number of pending deploys comes to, so a caller does it now
+// and then, not at every step.
+func (c *Core) Observe() *Observed {
+	o := &Observed{
+		Subscribed: c.mesos.subscribed, SubscribedAt: c.mesos.since, Master: c.mesos.master,
+		Pending: map[string][]api.PendingReason{}, PendingTasks: c.queue.pending, OffersHeld: len(c.pool.holders),
+	}
+	for _, a := range c.pool.agents {
+		o.LiveTasks += a.tasks
+		o.Agents = append(o.Agents, AgentStatus{ID: a.id, Host: a.host, URL: a.url, Attributes: a.attributes,
+			Total: a.total, Offered: a.free, Tasks: a.tasks, Active: a.active})
+	}
+	slices.SortFunc(o.Agents, func(a, b AgentStatus) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.ID, b.ID))
+	})
+	explained := map[*class]int{} // index of its reason, in its job's
+	for _, l := range c.queue.order {
+		if l.n == 0 {
+			continue
+		}
+		key := l.class.job.rec.Key
+		if i, ok := explained[l.class]; ok {
+			o.Pending[key][i].Tasks += l.n
+			continue
+		}
+		reason := api.PendingReason{Deploy: l.class.deploy.rec.Number, Summary: "waits for its turn"}
+		if len(explained) < explainMost {
+			reason = c.explain(l.class)
+		}
+		reason.Tasks = l.n
+		explained[l.class] = len(o.Pending[key])
+		o.Pending[key] = append(o.Pending[key], reason)
+	}
+	return o
 }

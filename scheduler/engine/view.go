@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"iter"
 	"strings"
 
 	"github.com/tidwall/btree"
@@ -160,6 +161,35 @@ func (v *View) Spec(job string, number uint32) *api.Spec {
 	}
 	full := spec.WithDefaults()
 	return &full
+}
+
+// afterTasks is the first key that sorts behind all tasks'.
+const afterTasks = "task0"
+
+// from yields the records whose keys are at or after from, in order of keys.
+func (v *View) from(from string) iter.Seq2[string, record.Message] {
+	return func(yield func(string, record.Message) bool) {
+		more := true
+		others := func(first, end string) {
+			v.records.Ascend(max(first, from), func(key string, m record.Message) bool {
+				if key >= end {
+					return false
+				}
+				more = yield(key, m)
+				return more
+			})
+		}
+		others("", record.PrefixTask)
+		if more && from < afterTasks {
+			v.tasks.Ascend(strings.TrimPrefix(max(from, record.PrefixTask), record.PrefixTask), func(id string, t *record.Task) bool {
+				more = yield(record.TaskKey(id), t)
+				return more
+			})
+		}
+		if more {
+			others(afterTasks, "\xff")
+		}
+	}
 }
 
 func ascend[T record.Message](tree *btree.Map[string, record.Message], prefix, pivot string, yield func(T) bool) {

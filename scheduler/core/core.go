@@ -1,0 +1,238 @@
+package core
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// Config is what operators set.
+type Config struct {
+	// Overhead is what an executor takes beside its task.
+	Overhead Amounts
+	// DefaultUser runs tasks whose spec names none.
+	DefaultUser string
+	// ReplaceAfter, in ms, is how long a task may be unreachable unless its
+	// job says otherwise; 5 minutes when 0.
+	ReplaceAfter int64
+	// FinishedKeep bounds the finished tasks that stay in the journal, and the
+	// finished runs likewise; 50,000 when 0.
+	FinishedKeep int
+}
+
+// Core decides. See the package's documentation for how to use it.
+type Core struct {
+	cfg Config
+	now int64 // Unix ms
+
+	cluster *record.Cluster
+	leader  *record.Leader
+	elected *Elected // nil until this scheduler leads
+	seq     uint64   // last id given out
+
+	jobs   map[string]*job
+	tasks  map[string]*task
+	groups map[string]*group
+
+	idempotency idempotency
+	retention   retention
+	timers      timers
+	dirty       []*job // services to look at before the step ends
+	mesos       mesos
+	queue       queue
+	pool        pool
+
+	step  uint64 // number of this step
+	edits []edit // what this step changes, in order
+	ready Ready
+}
+
+// edit is one record to write when the step ends, by then in its last version.
+type edit struct {
+	key     string
+	current func() Record // nil result: delete
+}
+
+// newCore returns a Core that knows nothing yet.
+func newCore(cfg Config) *Core {
+	if cfg.ReplaceAfter == 0 {
+		cfg.ReplaceAfter = 5 * 60 * 1000
+	}
+	if cfg.FinishedKeep == 0 {
+		cfg.FinishedKeep = 50_000
+	}
+	return &Core{
+		cfg:         cfg,
+		step:        1, // what Load edits is written by the first Step
+		jobs:        map[string]*job{},
+		tasks:       map[string]*task{},
+		groups:      map[string]*group{},
+		idempotency: idempotency{replies: map[string]*record.IdempotentReply{}},
+		mesos:       mesos{strays: map[string]int64{}},
+		pool:        newPool(),
+	}
+}
+
+// Step applies events at a time, Unix ms, and says what follows. Before
+// Elected it does nothing.
+func (c *Core) Step(now int64, events []Event) Ready {
+	c.now = max(c.now, now) // a clock that jumps back stands still
+	c.step++
+	c.ready = Ready{}
+	for _, e := range events {
+		c.apply(e)
+	}
+	if c.elected == nil {
+		return c.ready
+	}
+	c.fire()
+	c.reconcileDirty()
+	c.place()
+	c.settleOffers()
+	c.finish()
+	return c.ready
+}
+
+func (c *Core) apply(e Event) {
+	if _, ok := e.(Elected); !ok && c.elected == nil {
+		return
+	}
+	switch e := e.(type) {
+	case Elected:
+		c.beginLeading(e)
+	case Connecting:
+		c.connecting()
+	case Subscribed:
+		c.subscribed(e)
+	case Disconnected:
+		c.disconnected()
+	case Offers:
+		c.offered(e.Offers)
+	case Rescinded:
+		c.rescinded(e.Offer)
+	case Update:
+		c.update(&e)
+	case Accepted:
+		c.accepted(e)
+	case Agents:
+		c.agentsKnown(e.Agents)
+	case AgentRemoved:
+		c.agentRemoved(e.Agent)
+	case Request:
+		c.request(&e)
+	default:
+		panic(fmt.Sprintf("core: no such event: %T", e))
+	}
+}
+
+// fire looks at everything whose time has come.
+func (c *Core) fire() {
+	for {
+		t, ok := c.timers.pop(c.now)
+		if !ok {
+			return
+		}
+		switch t.kind {
+		case timerBackoff:
+			c.enqueue(t.task)
+		case timerKill:
+			c.kill(t.task)
+		case timerReady:
+			c.judgeReady(t.task)
+		case timerUnreachable:
+			c.giveUp(t.task)
+		case timerConfirm:
+			c.confirmLaunch(t.task)
+		case timerCron:
+			c.decideCron(t.job)
+		case timerDeploy:
+			c.judgeProgress(t.job)
+		case timerReconcile:
+			c.reconcileAgain()
+		case timerIdempotency:
+			c.forgetReplies()
+		case timerOffers:
+			c.pool.timer = 0 // settleOffers looks at every step
+		}
+	}
+}
+
+// finish turns the step's edits into writes.
+func (c *Core) finish() {
+	c.prune()
+	c.ready.Writes = make([]Write, 0, len(c.edits))
+	for _, e := range c.edits {
+		c.ready.Writes = append(c.ready.Writes, Write{Key: e.key, Record: e.current()})
+	}
+	clear(c.edits)
+	c.edits = c.edits[:0]
+	c.ready.Wake = c.timers.next()
+}
+
+func (c *Core) write(key string, current func() Record) {
+	c.edits = append(c.edits, edit{key, current})
+}
+
+func (c *Core) delete(key string) {
+	c.write(key, func() Record { return nil })
+}
+
+func (c *Core) call(call Call) { c.ready.Calls = append(c.ready.Calls, call) }
+
+func (c *Core) emit(e *record.Event) {
+	e.At = c.now
+	c.ready.Events = append(c.ready.Events, e)
+}
+
+// beginLeading makes the state, which was loaded, act.
+func (c *Core) beginLeading(e Elected) {
+	c.elected = &e
+	if c.cluster == nil {
+		c.cluster = &record.Cluster{Incarnation: e.Incarnation, CreatedAt: c.now}
+	}
+	c.seq = c.cluster.SequenceThrough
+	c.editCluster()
+	c.writeLeader(&record.Leader{Scheduler: e.Scheduler, Address: e.Address, Version: e.Version, ElectedAt: c.now})
+	c.emit(&record.Event{Type: "scheduler.elected", Actor: e.Scheduler})
+	c.resume()
+}
+
+func (c *Core) writeLeader(leader *record.Leader) {
+	c.leader = leader
+	c.write(record.KeyLeader, func() Record { return leader })
+}
+
+func (c *Core) editCluster() *record.Cluster {
+	cluster := proto.CloneOf(c.cluster)
+	c.cluster = cluster
+	c.write(record.KeyCluster, func() Record { return cluster })
+	return cluster
+}
+
+// sequenceBlock ids are taken from the journal at once, so that giving one out
+// costs no write.
+const sequenceBlock = 10_000
+
+// nextID returns a number never given out before, in six digits or more, so
+// that ids sort by age.
+func (c *Core) nextID() string {
+	if c.seq >= c.cluster.SequenceThrough {
+		c.editCluster().SequenceThrough = c.seq + sequenceBlock
+	}
+	c.seq++
+	return base36(c.seq)
+}
+
+func base36(n uint64) string {
+	const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+	var b [13]byte
+	i := len(b)
+	for n > 0 || i > len(b)-6 {
+		i--
+		b[i] = digits[n%36]
+		n /= 36
+	}
+	return string(b[i:])
+}

@@ -1,0 +1,192 @@
+package core
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// Load returns a Core with the state that a journal holds, in any order. It
+// fails when a record refers to one that is missing, or a spec cannot be read:
+// a scheduler that went on without would lose something.
+func Load(cfg Config, records iter.Seq2[string, Record]) (*Core, error) {
+	c := newCore(cfg)
+	l := loader{core: c, deploys: map[string][]*record.Deploy{}, runs: map[string]*run{}}
+	for key, m := range records {
+		l.take(key, m)
+	}
+	for _, link := range []func() error{l.linkJobs, l.linkRuns, l.linkTasks} {
+		if err := link(); err != nil {
+			return nil, err
+		}
+	}
+	l.linkReplies()
+	return c, nil
+}
+
+type loader struct {
+	core      *Core
+	deploys   map[string][]*record.Deploy
+	runs      map[string]*run // by key
+	runList   []*record.Run
+	taskList  []*record.Task
+	replyKeys []string
+}
+
+func (l *loader) take(key string, m Record) {
+	c := l.core
+	switch m := m.(type) {
+	case *record.Cluster:
+		c.cluster = m
+	case *record.Leader:
+		c.leader = m
+	case *record.Job:
+		c.jobs[m.Key] = newJob(m)
+	case *record.Deploy:
+		l.deploys[m.Job] = append(l.deploys[m.Job], m)
+	case *record.Run:
+		l.runList = append(l.runList, m)
+	case *record.Task:
+		l.taskList = append(l.taskList, m)
+	case *record.IdempotentReply:
+		c.idempotency.replies[strings.TrimPrefix(key, record.PrefixIdempotency)] = m
+	}
+}
+
+func (l *loader) linkJobs() error {
+	c := l.core
+	for _, key := range slices.Sorted(maps.Keys(c.jobs)) {
+		j := c.jobs[key]
+		for _, rec := range l.deploys[key] {
+			d := &deploy{rec: rec}
+			cl, err := c.newClass(j, d)
+			if err != nil {
+				return err
+			}
+			d.class = cl
+			j.deploys = append(j.deploys, d)
+			if rec.State == deployInProgress {
+				c.queue.deploying++
+			}
+		}
+		slices.SortFunc(j.deploys, func(a, b *deploy) int { return cmp.Compare(a.rec.Number, b.rec.Number) })
+		if j.target() == nil {
+			return fmt.Errorf("job %s wants deploy %d, which is missing", key, j.rec.Deploy)
+		}
+		if err := c.setSchedule(j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loader) linkRuns() error {
+	c := l.core
+	slices.SortFunc(l.runList, func(a, b *record.Run) int {
+		return cmp.Or(cmp.Compare(a.EndedAt, b.EndedAt), cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.Id, b.Id))
+	})
+	for _, rec := range l.runList {
+		j := c.jobs[rec.Job]
+		if j == nil {
+			return fmt.Errorf("run %s is of job %s, which is missing", rec.Id, rec.Job)
+		}
+		rec.Job = j.rec.Key // one string for all
+		r := &run{rec: rec, job: j}
+		l.runs[record.RunKey(rec.Job, rec.Id)] = r
+		if rec.State.Terminal() {
+			c.runEnded(r)
+		} else {
+			j.runs.add(r)
+		}
+	}
+	return nil
+}
+
+func (l *loader) linkTasks() error {
+	c := l.core
+	slices.SortFunc(l.taskList, func(a, b *record.Task) int {
+		return cmp.Or(cmp.Compare(a.EndedAt, b.EndedAt), cmp.Compare(a.Id, b.Id))
+	})
+	for _, rec := range l.taskList {
+		j := c.jobs[rec.Job]
+		if j == nil {
+			return fmt.Errorf("task %s is of job %s, which is missing", rec.Id, rec.Job)
+		}
+		rec.Job = j.rec.Key
+		t := &task{rec: rec, job: j}
+		if rec.Run != "" {
+			t.run = l.runs[record.RunKey(rec.Job, rec.Run)]
+			if t.run == nil {
+				return fmt.Errorf("task %s is of run %s of %s, which is missing", rec.Id, rec.Run, rec.Job)
+			}
+		}
+		if d := j.deploy(rec.Deploy); d != nil {
+			t.class = d.class
+		} else if t.live() {
+			return fmt.Errorf("task %s is of deploy %d of %s, which is missing", rec.Id, rec.Deploy, rec.Job)
+		}
+		c.tasks[rec.Id] = t
+		l.place(t)
+	}
+	return nil
+}
+
+// place enters a task where it belongs: ended ones first, by their order.
+func (l *loader) place(t *task) {
+	c := l.core
+	switch {
+	case t.live():
+		c.adopt(t)
+		if t.run != nil {
+			t.run.task = t
+		}
+	default:
+		if t.run == nil {
+			s := t.job.slot(t.rec.Instance)
+			if s.last == nil || s.last.rec.EndedAt <= t.rec.EndedAt {
+				s.last = t
+			}
+		}
+		c.taskEnded(t)
+	}
+}
+
+func (l *loader) linkReplies() {
+	i := &l.core.idempotency
+	i.order = slices.SortedFunc(maps.Keys(i.replies), func(a, b string) int {
+		return cmp.Or(cmp.Compare(i.replies[a].At, i.replies[b].At), cmp.Compare(a, b))
+	})
+	if len(i.order) > 0 {
+		l.core.timers.add(timer{at: i.replies[i.order[0]].At + replyKeep, kind: timerIdempotency})
+	}
+}
+
+// resume sets the timers of a state that was loaded, and has every job looked
+// at.
+func (c *Core) resume() {
+	for _, key := range slices.Sorted(maps.Keys(c.jobs)) {
+		j := c.jobs[key]
+		c.awaitInstant(j)
+		if d := j.target(); d.rec.State == deployInProgress {
+			c.timers.add(timer{at: d.rec.ProgressAt + d.class.spec.Update.Deadline.Millis(), kind: timerDeploy, job: j})
+		}
+		if j.kind() != api.KindService {
+			c.startWaiting(j)
+		}
+		c.touch(j)
+	}
+	tasks := slices.SortedFunc(maps.Values(c.tasks), func(a, b *task) int { return cmp.Compare(a.rec.Id, b.rec.Id) })
+	for _, t := range tasks {
+		if t.live() {
+			c.enqueue(t)
+			c.giveUp(t)
+			c.judgeReady(t)
+		}
+	}
+}

@@ -1,0 +1,311 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/journal"
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// effects is one step's Ready, with those who wait for its replies.
+type effects struct {
+	ready   core.Ready
+	answers []*waiter // by index of ready.Replies; nil when nobody waits any more
+}
+
+// writer makes what the loop decided durable and then lets it be seen, in
+// order. While one append is under way the next batch gathers.
+type writer struct {
+	e *Engine
+
+	mu     sync.Mutex
+	queue  []effects
+	writes int           // in queue
+	filled chan struct{} // has a token while queue has something
+	room   chan struct{} // has a token when queue was taken
+}
+
+// queuedWritesMost bounds what may be decided ahead of what is durable.
+const queuedWritesMost = 32 * 1024
+
+func newWriter(e *Engine) *writer {
+	return &writer{e: e, filled: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// add queues effects, waiting while there are too many.
+func (w *writer) add(ctx context.Context, out effects) error {
+	for {
+		w.mu.Lock()
+		if w.writes < queuedWritesMost || len(w.queue) == 0 {
+			w.queue = append(w.queue, out)
+			w.writes += len(out.ready.Writes)
+			w.mu.Unlock()
+			token(w.filled)
+			return nil
+		}
+		w.mu.Unlock()
+		select {
+		case <-w.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func token(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (w *writer) take() []effects {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	batch := w.queue
+	w.queue, w.writes = nil, 0
+	token(w.room)
+	return batch
+}
+
+func (w *writer) run(ctx context.Context) error {
+	defer w.abandon()
+	for {
+		select {
+		case <-w.filled:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		batch := w.take()
+		if err := w.commit(ctx, batch); err != nil {
+			for _, out := range batch {
+				out.fail(reasonOf(err))
+			}
+			return err
+		}
+	}
+}
+
+// abandon answers those whose effects were never written.
+func (w *writer) abandon() {
+	for _, out := range w.take() {
+		out.fail(fmt.Errorf("%w: it is shutting down", ErrUnavailable))
+	}
+}
+
+func (out effects) fail(err error) {
+	for i, a := range out.answers {
+		if a != nil {
+			a.answer(core.Result{}, err)
+			out.answers[i] = nil
+		}
+	}
+}
+
+func reasonOf(err error) error {
+	switch {
+	case errors.Is(err, journal.ErrFenced):
+		return fmt.Errorf("%w: another scheduler leads", ErrUnavailable)
+	case errors.Is(err, journal.ErrUnknown), errors.Is(err, context.Canceled):
+		return ErrUnknownOutcome
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// commit writes a batch as one group and releases its effects.
+func (w *writer) commit(ctx context.Context, batch []effects) error {
+	e := w.e
+	entry, err := w.entry(batch)
+	if err != nil {
+		return err
+	}
+	if entry != nil {
+		if err := w.append(ctx, entry, batch); err != nil {
+			return err
+		}
+	}
+	w.show(entry, batch)
+	for _, out := range batch {
+		e.Stats.calls(out.ready.Calls)
+		if len(out.ready.Calls) > 0 {
+			e.opts.Caller.Perform(out.ready.Calls)
+		}
+	}
+	for _, out := range batch {
+		for i, r := range out.ready.Replies {
+			if a := out.answers[i]; a != nil {
+				a.answer(r.Result, errorOf(r))
+			}
+		}
+	}
+	return nil
+}
+
+func errorOf(r core.Reply) error {
+	if r.Err == nil {
+		return nil
+	}
+	return r.Err
+}
+
+// entry encodes what a batch changes; nil when it changes nothing. Of a record
+// written more than once the last version is enough.
+func (w *writer) entry(batch []effects) (*record.Entry, error) {
+	last := map[string]record.Message{}
+	var order []string
+	entry := &record.Entry{At: w.e.now().UnixMilli()}
+	for _, out := range batch {
+		for _, wr := range out.ready.Writes {
+			if _, again := last[wr.Key]; !again {
+				order = append(order, wr.Key)
+			}
+			last[wr.Key] = wr.Record
+		}
+		for _, ev := range out.ready.Events {
+			b, err := proto.Marshal(ev)
+			if err != nil {
+				return nil, fmt.Errorf("encode event %s of %s: %w", ev.Type, ev.Job, err)
+			}
+			entry.Events = append(entry.Events, b)
+		}
+	}
+	if len(order)+len(entry.Events) == 0 {
+		return nil, nil
+	}
+	for _, key := range order {
+		if last[key] == nil {
+			entry.Deletes = append(entry.Deletes, key)
+			continue
+		}
+		value, err := proto.Marshal(last[key])
+		if err != nil {
+			return nil, fmt.Errorf("encode record %q: %w", key, err)
+		}
+		entry.Puts = append(entry.Puts, &record.Put{Key: key, Value: value})
+	}
+	entry.Epoch, entry.Index = w.e.position.Epoch, w.e.position.Index
+	return entry, nil
+}
+
+// resolveEvery is how long to wait before an unknown outcome is asked for
+// again.
+const resolveEvery = 500 * time.Millisecond
+
+// append makes an entry durable. While its outcome is unknown, nothing is
+// decided any more, and those who wait are told.
+func (w *writer) append(ctx context.Context, entry *record.Entry, batch []effects) error {
+	e := w.e
+	group, err := journal.Split(entry, journal.MaxEntryBytes)
+	if err != nil {
+		return fmt.Errorf("split entry %d: %w", entry.Index, err)
+	}
+	start := time.Now()
+	err = e.opts.Journal.Append(ctx, group)
+	for errors.Is(err, journal.ErrUnknown) {
+		e.log.Error("the outcome of a write to the journal is unknown; trying to find out", "index", entry.Index, "error", err)
+		e.Stats.unknown.Add(1)
+		for _, out := range batch {
+			out.fail(ErrUnknownOutcome)
+		}
+		select {
+		case <-time.After(resolveEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		err = e.opts.Journal.Resolve(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("append entry %d: %w", entry.Index, err)
+	}
+	e.Stats.appended(len(batch), time.Since(start))
+	e.position.Index += uint64(len(group))
+	token(e.compactions)
+	return nil
+}
+
+// show publishes a durable batch: the view, then its events.
+func (w *writer) show(entry *record.Entry, batch []effects) {
+	if entry == nil {
+		return
+	}
+	e := w.e
+	var events []Published
+	e.changeView(func(v *View) {
+		for _, out := range batch {
+			for _, wr := range out.ready.Writes {
+				v.put(wr.Key, wr.Record)
+			}
+		}
+		v.Index, v.Leads = e.position.Index-1, true
+		incarnation := v.Cluster().GetIncarnation()
+		e.events.begin(incarnation, 0)
+		ordinal := 0
+		for _, out := range batch {
+			for _, ev := range out.ready.Events {
+				events = append(events, Published{EventID{incarnation, entry.Index, ordinal}, ev})
+				ordinal++
+			}
+		}
+	})
+	e.events.publish(events)
+}
+
+// observe publishes what was observed of the cluster.
+func (w *writer) observe(o *core.Observed) {
+	w.e.changeView(func(v *View) { v.Observed = o })
+}
+
+// compactWhenDue compacts the journal when it has grown, beside the appends.
+func (e *Engine) compactWhenDue(ctx context.Context) error {
+	for {
+		select {
+		case <-e.compactions:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if !e.opts.Journal.Stat().CompactDue() {
+			continue
+		}
+		start, v := time.Now(), e.View()
+		if err := e.opts.Journal.Compact(ctx, source{v}); err != nil {
+			if ctx.Err() == nil {
+				e.log.Error("compact the journal", "error", err)
+			}
+			continue
+		}
+		e.log.Debug("compacted the journal", "index", v.Index, "took", time.Since(start).Round(time.Millisecond))
+	}
+}
+
+// source is a view as the journal's Compact reads it.
+type source struct{ view *View }
+
+func (s source) Index() uint64 { return s.view.Index }
+
+func (s source) Records(from string) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		var buf []byte
+		for key, m := range s.view.from(from) {
+			if u, ok := m.(unknown); ok {
+				buf = append(buf[:0], u.value...)
+			} else {
+				var err error
+				if buf, err = (proto.MarshalOptions{}).MarshalAppend(buf[:0], m); err != nil {
+					panic(fmt.Sprintf("engine: encode record %q: %v", key, err)) // it was encoded before
+				}
+			}
+			if !yield(key, bytes.Clone(buf)) {
+				return
+			}
+		}
+	}
+}
