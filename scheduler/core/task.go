@@ -48,6 +48,7 @@ func (c *Core) newTask(cl *class, r *run, rec *record.Task) *task {
 	rec.Job = cl.job.rec.Key
 	rec.Deploy = cl.deploy.rec.Number
 	rec.CreatedAt = c.now
+	rec.State = taskPending
 	t := &task{rec: rec, job: cl.job, class: cl, run: r}
 	c.tasks[rec.Id] = t
 	c.editTask(t)
