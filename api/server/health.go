@@ -1,0 +1,123 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/perigee-sched/perigee/api"
+)
+
+// alive says that the process answers.
+func (s *Server) alive(w http.ResponseWriter, _ *http.Request) {
+	answerJSON(w, map[string]bool{"alive": true})
+}
+
+// ready says whether this scheduler can do its work: it leads and is subscribed
+// to a Mesos master.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	v := s.Scheduler.View()
+	switch {
+	case !v.Leads:
+		leader := "nobody leads yet"
+		if l := v.Leader(); l != nil {
+			leader = "the last known leader is " + l.Address
+		}
+		newProblem(http.StatusServiceUnavailable, "this scheduler does not lead: %s", leader).kind("not-ready").retryAfter(1).write(w)
+	case !v.Observed.Subscribed:
+		newProblem(http.StatusServiceUnavailable, "this scheduler is not subscribed to a Mesos master").kind("not-ready").retryAfter(1).write(w)
+	default:
+		answerJSON(w, api.Readiness{Ready: true, Master: v.Observed.Master})
+	}
+}
+
+func answerJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v) // a client that has gone is not our matter
+}
+
+func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/openapi+json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(s.openAPI)))
+	w.Write(s.openAPI)
+}
+
+// front is what a person sees who opens the address in a browser.
+func (s *Server) front(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	fmt.Fprint(w, `<!doctype html>
+<title>Perigee</title>
+<h1>Perigee</h1>
+<p>This is the HTTP API of a Perigee scheduler: services, crons and batch jobs on Apache Mesos.</p>
+<ul>
+<li><a href="/v1/jobs">/v1/jobs</a>, <a href="/v1/tasks">/v1/tasks</a>, <a href="/v1/agents">/v1/agents</a>, <a href="/v1/pending">/v1/pending</a></li>
+<li><a href="/readyz">/readyz</a>, <a href="/healthz">/healthz</a>, <a href="/metrics">/metrics</a></li>
+<li><a href="/openapi.json">/openapi.json</a> describes every route; docs/api.md has examples</li>
+</ul>
+`)
+}
+
+// binary is a file that is served under its checksum.
+type binary struct {
+	mu       sync.Mutex
+	modified time.Time
+	size     int64
+	sha256   string
+}
+
+// executor serves perigee-executor to Mesos's fetcher, which verifies nothing:
+// the ETag is what the command of the task checks.
+func (s *Server) executor(w http.ResponseWriter, r *http.Request) {
+	if s.Executor == "" {
+		newProblem(http.StatusNotFound, "this scheduler serves no executor").write(w)
+		return
+	}
+	f, err := os.Open(s.Executor)
+	if err != nil {
+		s.Log.Error("the executor cannot be served", "error", err)
+		newProblem(http.StatusInternalServerError, "the executor cannot be read on the scheduler: %v", err).write(w)
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a file", s.Executor)
+	}
+	var sum string
+	if err == nil {
+		sum, err = s.binary.sum(f, info)
+	}
+	if err != nil {
+		newProblem(http.StatusInternalServerError, "the executor cannot be read on the scheduler: %v", err).write(w)
+		return
+	}
+	w.Header().Set("ETag", `"`+sum+`"`)
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, r, "perigee-executor", info.ModTime(), f)
+}
+
+// sum is the file's SHA-256 in hexadecimal, computed once for as long as the
+// file stays the same.
+func (b *binary) sum(f *os.File, info os.FileInfo) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sha256 != "" && b.modified.Equal(info.ModTime()) && b.size == info.Size() {
+		return b.sha256, nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	b.modified, b.size, b.sha256 = info.ModTime(), info.Size(), hex.EncodeToString(h.Sum(nil))
+	return b.sha256, nil
+}

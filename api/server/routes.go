@@ -1,0 +1,140 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humamux"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/perigee-sched/perigee/api"
+)
+
+const jobPath = "/v1/jobs/{team}/{stage}/{name}"
+
+// route registers every route, and then writes down their description.
+func (s *Server) route() error {
+	s.router.SkipClean(true) // a redirect would lose a write's body
+	s.router.NotFoundHandler = http.HandlerFunc(s.notFound)
+	s.router.MethodNotAllowedHandler = http.HandlerFunc(s.methodNotAllowed)
+	s.router.Use(named)
+	s.router.Path("/").Methods(http.MethodGet).HandlerFunc(s.front)
+	s.router.Path("/healthz").Methods(http.MethodGet).HandlerFunc(s.alive)
+	s.router.Path("/readyz").Methods(http.MethodGet).HandlerFunc(s.ready)
+	s.router.Path("/metrics").Methods(http.MethodGet).Handler(promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}))
+	s.router.Path("/openapi.json").Methods(http.MethodGet).HandlerFunc(s.describe)
+	s.router.Path("/v1/executor/perigee-executor").Methods(http.MethodGet).HandlerFunc(s.executor)
+
+	r := routes{s, humamux.New(s.router, s.apiConfig())}
+	r.jobs()
+	r.runs()
+	r.tasks()
+	r.cluster()
+	var err error
+	if s.openAPI, err = json.Marshal(r.api.OpenAPI()); err != nil {
+		return fmt.Errorf("describe the API: %w", err)
+	}
+	return nil
+}
+
+type routes struct {
+	s   *Server
+	api huma.API
+}
+
+func (r routes) jobs() {
+	get(r, "list-jobs", "/v1/jobs", "List jobs, by name", r.s.listJobs)
+	get(r, "get-job", jobPath, "Get a job with its spec", r.s.getJob)
+	put := write[putJobInput](r, "put-job", http.MethodPut, jobPath, "Create a job, or deploy a new spec of it", bodyOf[api.Spec](maxSpecBody), r.s.putJob)
+	put.Description = "A spec that equals the current one changes nothing, and the answer says so."
+	write(r, "remove-job", http.MethodDelete, jobPath, "Stop a job's tasks and forget it", noBody, r.s.removeJob)
+	write(r, "pause-job", http.MethodPost, jobPath+"/pause", "Stop a job's tasks and keep its definition", noBody, r.s.pauseJob)
+	write(r, "resume-job", http.MethodPost, jobPath+"/resume", "End a pause", noBody, r.s.resumeJob)
+	write(r, "scale-job", http.MethodPut, jobPath+"/instances", "Set how many instances of a service run", bodyOf[api.Scale](maxSmallBody), r.s.scaleJob)
+	get(r, "list-deploys", jobPath+"/deploys", "List a job's deploys, newest first", r.s.listDeploys)
+	get(r, "get-deploy", jobPath+"/deploys/{number}", "Get a deploy with its spec", r.s.getDeploy)
+	get(r, "get-job-pending", jobPath+"/pending", "Say why tasks of a job wait", r.s.getPending)
+}
+
+func (r routes) runs() {
+	start := write(r, "start-runs", http.MethodPost, jobPath+"/runs", "Start runs of a batch or cron job", bodyOf[api.StartRuns](maxRunsBody), r.s.startRuns)
+	start.Description = fmt.Sprintf("At most %d in one call; all start, or none.", api.MaxRunsPerCall)
+	get(r, "list-runs", jobPath+"/runs", "List a job's runs, newest first", r.s.listRuns)
+	get(r, "get-run", jobPath+"/runs/{run}", "Get a run", r.s.getRun)
+	write(r, "cancel-run", http.MethodDelete, jobPath+"/runs/{run}", "Cancel a run", noBody, r.s.cancelRun)
+}
+
+func (r routes) tasks() {
+	get(r, "list-job-tasks", jobPath+"/tasks", "List a job's tasks", r.s.listJobTasks)
+	get(r, "list-tasks", "/v1/tasks", "List tasks of all jobs", r.s.listTasks)
+	get(r, "get-task", "/v1/tasks/{task}", "Get a task with its timeline", r.s.getTask)
+	write(r, "kill-task", http.MethodDelete, "/v1/tasks/{task}", "Kill a task; its job may start another", noBody, r.s.killTask)
+	get(r, "list-files", "/v1/tasks/{task}/files", "List a directory of a task's sandbox", r.s.listFiles)
+	get(r, "read-file", "/v1/tasks/{task}/files/content", "Read a file of a task's sandbox, or follow it as it grows", r.s.readFile)
+	get(r, "download-file", "/v1/tasks/{task}/files/download", "Download a file of a task's sandbox", r.s.downloadFile)
+}
+
+func (r routes) cluster() {
+	get(r, "list-pending", "/v1/pending", "Say why tasks wait, for each job where some do", r.s.listPending)
+	get(r, "list-agents", "/v1/agents", "List agents, by host", r.s.listAgents)
+	get(r, "get-agent", "/v1/agents/{agent}", "Get an agent by its id or host", r.s.getAgent)
+	events := get(r, "follow-events", "/v1/events", "Follow events (server-sent events)", r.s.followEvents)
+	events.Description = "Each event's data is a CloudEvent 1.0. Last-Event-ID, or after, resumes the stream after that event."
+}
+
+// get registers a read.
+func get[I, O any](r routes, id, path, summary string, handle func(context.Context, *I) (*O, error)) *huma.Operation {
+	huma.Register(r.api, huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary}, mapped(handle))
+	return r.api.OpenAPI().Paths[path].Get
+}
+
+// body is what a write's body may be.
+type body struct {
+	kind reflect.Type // nil: none is needed
+	most int64        // bytes
+}
+
+var noBody = body{most: maxSmallBody}
+
+func bodyOf[T any](most int64) body { return body{reflect.TypeFor[T](), most} }
+
+// write registers a write. Its body is described here, but read and checked by
+// asWrite and the handler.
+func write[I, O any](r routes, id, method, path, summary string, b body, handle func(context.Context, *I) (*O, error)) *huma.Operation {
+	huma.Register(r.api, huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary,
+		Middlewares: huma.Middlewares{r.s.asWrite(b.most)},
+		Parameters: []*huma.Param{
+			header(api.HeaderIdempotencyKey, "The same key and request are executed once; repeating them answers as the first time"),
+			header(api.HeaderActor, "Who asks, for events and audit; the client's address when absent"),
+		},
+	}, mapped(handle))
+	item := r.api.OpenAPI().Paths[path]
+	op := map[string]*huma.Operation{http.MethodPut: item.Put, http.MethodPost: item.Post, http.MethodDelete: item.Delete}[method]
+	if b.kind != nil {
+		schema := r.api.OpenAPI().Components.Schemas.Schema(b.kind, true, b.kind.Name())
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
+	}
+	return op
+}
+
+func header(name, description string) *huma.Param {
+	most := maxText
+	return &huma.Param{Name: name, In: "header", Description: description,
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &most}}
+}
+
+// mapped has every error of a handler become a problem.
+func mapped[I, O any](handle func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
+	return func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, problemOf(err)
+		}
+		return out, nil
+	}
+}

@@ -1,0 +1,171 @@
+// Package server is the HTTP API: its routes, what they accept, and how records
+// are told.
+//
+// It owns the translation between HTTP and the scheduler: bodies to core's
+// operations, the read view's records to package api's types, errors to statuses
+// (problemOf alone), events to a stream, and a task's sandbox through its agent.
+// It decides nothing: what a write does is core's, what a spec may be package
+// api's, when a write is durable the engine's.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/engine"
+)
+
+// Scheduler is what the API reads and writes through: *engine.Engine.
+type Scheduler interface {
+	// Do executes a write and returns once it is durable.
+	Do(ctx context.Context, r core.Request) (core.Result, *engine.View, error)
+	// View is the newest durable state.
+	View() *engine.View
+	// WaitIndex waits until the view includes a journal index.
+	WaitIndex(ctx context.Context, index uint64) (*engine.View, error)
+	// Follow follows the events after one; those to come when after is "".
+	Follow(after string) (*engine.Follower, error)
+}
+
+// Options of a Server. Scheduler is required.
+type Options struct {
+	Scheduler Scheduler
+	// Cluster names the cluster in the source of events; "default" when empty.
+	Cluster string
+	// Version is told in the OpenAPI description.
+	Version string
+	// Executor is the path of the perigee-executor binary that is served to
+	// Mesos's fetcher; "" serves none.
+	Executor string
+	// Metrics are served at /metrics, the server's own among them; a registry of
+	// its own when nil.
+	Metrics *prometheus.Registry
+	// Log gets what a user is not told; slog's default when nil.
+	Log *slog.Logger
+	// Heartbeat of event streams, 15 s when 0.
+	Heartbeat time.Duration
+}
+
+// Server is the HTTP API of one scheduler.
+type Server struct {
+	Options
+	handler http.Handler
+	router  *mux.Router
+	openAPI []byte
+	specs   *specs
+	agents  *agents
+	metrics *metrics
+	binary  binary
+
+	// life ends when the server stops: streams end with it.
+	life context.Context
+	end  context.CancelFunc
+}
+
+// New builds the API. It fails when metrics of its names are registered already.
+func New(o Options) (*Server, error) {
+	if o.Scheduler == nil {
+		return nil, errors.New("the API needs a scheduler")
+	}
+	if o.Cluster == "" {
+		o.Cluster = "default"
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 15 * time.Second
+	}
+	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents()}
+	s.life, s.end = context.WithCancel(context.Background())
+	var err error
+	if s.metrics, err = newMetrics(o.Metrics); err != nil {
+		return nil, fmt.Errorf("register the API's metrics: %w", err)
+	}
+	if err := s.route(); err != nil {
+		return nil, err
+	}
+	s.handler = s.around(s.router)
+	return s, nil
+}
+
+// Handler serves the whole API.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+const (
+	// shutdownGrace is how long requests under way may take when the server
+	// stops.
+	shutdownGrace = 10 * time.Second
+	// answerTimeout bounds a request that is not a stream, the wait for the
+	// journal included.
+	answerTimeout = 60 * time.Second
+	// doTimeout is how long a write waits to be durable.
+	doTimeout = 30 * time.Second
+	// bodyTimeout is how long a request's body may take to come.
+	bodyTimeout = 30 * time.Second
+)
+
+// Run serves on l, which it closes, until ctx ends; then streams end and
+// requests under way are finished. It returns nil after that.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		s.Log.Warn("the API has no authentication yet, and listens on an address that other machines reach: "+
+			"whoever reaches it may run anything on the cluster", "address", l.Addr().String())
+	}
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	select {
+	case err := <-served:
+		s.end()
+		return fmt.Errorf("serve the API on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.end()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		server.Close() // those who are left are cut off
+	}
+	<-served
+	return nil
+}
+
+// apiConfig is huma's, without its own documentation pages, which load scripts
+// from elsewhere, and without the $schema links that it adds to answers.
+func (s *Server) apiConfig() huma.Config {
+	version := s.Version
+	if version == "" {
+		version = "dev"
+	}
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{Title: "Perigee", Version: version,
+				Description: "Services, crons and batch jobs on Apache Mesos. Errors are problem details (RFC 9457)."},
+			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
+		},
+		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+	}
+}
