@@ -1,0 +1,113 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/perigee-sched/perigee/api"
+)
+
+// checker collects what is wrong with values.
+type checker []Problem
+
+func (c *checker) add(ok bool, path, format string, args ...any) {
+	if !ok {
+		*c = append(*c, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+	}
+}
+
+var (
+	roleName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
+	userName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`)
+	title    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_. -]{0,62}[A-Za-z0-9])?$`)
+)
+
+// validate returns everything that is wrong with s, in its order.
+func (s *Server) validate() []Problem {
+	c := new(checker)
+	c.add(title.MatchString(s.Cluster), "cluster", "%q must be 1 to 64 letters, digits, spaces, _, . and -", s.Cluster)
+	c.add(address(s.API.Listen, true), "api.listen", "%q is not an address: write it as 127.0.0.1:7300 or :7300", s.API.Listen)
+	c.url("api.public_url", s.API.PublicURL)
+	c.journal(s.Journal.URL)
+	c.master(s.Mesos.Master)
+	c.add(roleName.MatchString(s.Mesos.Role), "mesos.role", "%q is not a role: letters, digits, _, . and -, in parts separated by /", s.Mesos.Role)
+	c.add(title.MatchString(s.Mesos.FrameworkName), "mesos.framework_name", "%q must be 1 to 64 letters, digits, spaces, _, . and -", s.Mesos.FrameworkName)
+	c.user("mesos.user", s.Mesos.User)
+	c.duration("mesos.failover_timeout", s.Mesos.FailoverTimeout, time.Minute)
+	c.executor(s.Executor)
+	c.user("defaults.user", s.Defaults.User)
+	c.duration("defaults.unreachable_replace_after", s.Defaults.UnreachableReplaceAfter, 100*time.Millisecond)
+	c.count("limits.instances", s.Limits.Instances, 1, api.MaxInstances)
+	c.count("limits.pending", s.Limits.Pending, 1, 10_000_000)
+	c.count("events.keep", s.Events.Keep, 1, 10_000_000)
+	c.count("finished.keep", s.Finished.Keep, 0, 10_000_000)
+	c.choice("log.level", s.Log.Level, "debug", "info", "warn", "error")
+	c.choice("log.format", s.Log.Format, "text", "json")
+	return *c
+}
+
+func (c *checker) executor(e Executor) {
+	c.url("executor.url", e.URL)
+	c.add(e.CPUs >= 0.01 && e.CPUs <= 64, "executor.cpus", "is %v: it must be from 0.01 to 64", e.CPUs)
+	c.add(e.Memory >= 32*api.MiB && e.Memory <= 64*api.GiB, "executor.memory", "is %s: it must be from 32MiB to 64GiB", e.Memory)
+	c.add(filepath.IsAbs(e.CacheDir), "executor.cache_dir", "%q must be an absolute path", e.CacheDir)
+	c.add(e.CacheSize >= api.MiB, "executor.cache_size", "is %s: it must be at least 1MiB", e.CacheSize)
+}
+
+// address says whether s is host:port; the host may be left out to listen.
+func address(s string, listen bool) bool {
+	host, port, err := net.SplitHostPort(s)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	return err == nil && perr == nil && !strings.ContainsAny(host, " /") && (listen || host != "" && n > 0)
+}
+
+func (c *checker) url(path, s string) {
+	u, err := url.Parse(s)
+	c.add(s == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "",
+		path, "%q is not a URL: write it as http://host:7300", s)
+}
+
+func (c *checker) journal(s string) {
+	u, err := url.Parse(s)
+	c.add(err == nil && u.Scheme == "file" && u.Host == "" && filepath.IsAbs(u.Path) && u.Path != "/",
+		"journal.url", "%q is not a place for a journal: write it as file:///var/lib/perigee/journal", s)
+}
+
+func (c *checker) master(s string) {
+	hosts := s
+	rest, isZK := strings.CutPrefix(s, "zk://")
+	if isZK {
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			rest = rest[at+1:] // after user:password
+		}
+		var path string
+		hosts, path, _ = strings.Cut(rest, "/")
+		c.add(path != "", "mesos.master", "%q names no path: write it as zk://host:2181/mesos", s)
+	}
+	bad := slices.IndexFunc(strings.Split(hosts, ","), func(h string) bool { return !address(strings.TrimSpace(h), false) })
+	c.add(bad < 0, "mesos.master", "%q is not a Mesos master: write it as host:5050, several separated by commas, or zk://host:2181,host:2181/mesos", s)
+}
+
+func (c *checker) user(path, s string) {
+	c.add(s == "" || userName.MatchString(s), path, "%q is not a user's name", s)
+}
+
+func (c *checker) duration(path string, d api.Duration, least time.Duration) {
+	const most = 365 * 24 * time.Hour
+	c.add(d.Std() >= least && d.Std() <= most, path, "is %s: it must be from %s to %s", d, api.Duration(least), api.Duration(most))
+}
+
+func (c *checker) count(path string, n, least, most int) {
+	c.add(n >= least && n <= most, path, "is %d: it must be from %d to %d", n, least, most)
+}
+
+func (c *checker) choice(path, s string, allowed ...string) {
+	c.add(slices.Contains(allowed, s), path, "%q is not known: it must be one of %s", s, strings.Join(allowed, ", "))
+}

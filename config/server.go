@@ -1,0 +1,142 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/perigee-sched/perigee/api"
+)
+
+// Server is the configuration of a scheduler. A setting's name in the
+// environment and among the flags follows from its path: mesos.role is
+// PERIGEE_MESOS_ROLE and --mesos-role.
+//
+// The tags: yaml is the name; default the value when nobody says another, as
+// YAML has it; help one sentence for flags and documentation; unset what an
+// empty value means.
+type Server struct {
+	Cluster  string   `yaml:"cluster" default:"perigee" help:"Name of this cluster, as users see it and events carry it."`
+	API      API      `yaml:"api"`
+	Journal  Journal  `yaml:"journal"`
+	Mesos    Mesos    `yaml:"mesos"`
+	Executor Executor `yaml:"executor"`
+	Defaults Defaults `yaml:"defaults"`
+	Limits   Limits   `yaml:"limits"`
+	Events   Events   `yaml:"events"`
+	Finished Finished `yaml:"finished"`
+	Log      Log      `yaml:"log"`
+}
+
+// API is where the HTTP API is.
+type API struct {
+	Listen    string `yaml:"listen" default:"127.0.0.1:7300" help:"Address and port that the HTTP API listens on; port 0 is any free one. There is no authentication yet: elsewhere than on loopback, everyone who reaches it may do everything."`
+	PublicURL string `yaml:"public_url" unset:"http:// and the address listened on, or the host's name if that is all of its addresses" help:"URL under which users and agents reach the HTTP API."`
+}
+
+// Journal is where state is kept.
+type Journal struct {
+	URL string `yaml:"url" default:"file:///var/lib/perigee/journal" help:"Where state is kept: file:// and the absolute path of a directory."`
+}
+
+// Mesos is the cluster that tasks run on.
+type Mesos struct {
+	Master          string       `yaml:"master" default:"127.0.0.1:5050" help:"Mesos masters: host:port, several separated by commas, or zk://host:port,host:port/path."`
+	Role            string       `yaml:"role" default:"perigee" help:"Role whose resources are used."`
+	FrameworkName   string       `yaml:"framework_name" default:"perigee" help:"Name of the framework, as Mesos's own pages show it."`
+	User            string       `yaml:"user" unset:"the user that the scheduler runs as" help:"User that executors run as on agents: root, so that each task can run as its own, or one user for everything."`
+	FailoverTimeout api.Duration `yaml:"failover_timeout" default:"168h" help:"How long Mesos keeps tasks running without any scheduler before it kills them all."`
+}
+
+// Executor is what runs each task on its agent.
+type Executor struct {
+	URL       string    `yaml:"url" unset:"api.public_url and /v1/executor/perigee-executor" help:"URL that agents download perigee-executor from; a stable one, since Mesos caches by it."`
+	Path      string    `yaml:"path" unset:"perigee-executor beside the perigee binary" help:"The perigee-executor binary that this scheduler serves to agents."`
+	CPUs      float64   `yaml:"cpus" default:"0.01" help:"CPUs that each task's executor asks for, on top of the task's; at least Mesos's minimum of 0.01."`
+	Memory    api.Bytes `yaml:"memory" default:"32MiB" help:"Memory that each task's executor asks for, on top of the task's; at least Mesos's minimum of 32MiB."`
+	AllowRoot bool      `yaml:"allow_root" default:"false" help:"Whether tasks may run as root."`
+	CacheDir  string    `yaml:"cache_dir" default:"/var/cache/perigee" help:"Directory on each agent that artifacts are cached in."`
+	CacheSize api.Bytes `yaml:"cache_size" default:"10GiB" help:"Most disk space of an agent's artifact cache; the least recently used artifacts go first."`
+}
+
+// Defaults are what specs get that do not say; see docs/job-files.md for those
+// that cannot be configured.
+type Defaults struct {
+	User                    string       `yaml:"user" unset:"the user that executors run as" help:"User that tasks run as whose job names none."`
+	UnreachableReplaceAfter api.Duration `yaml:"unreachable_replace_after" default:"5m" help:"How long a task's agent may be unreachable before the task is replaced, for jobs that do not say."`
+}
+
+// Limits are refused to be exceeded.
+type Limits struct {
+	Instances int `yaml:"instances" default:"10000" help:"Most instances of one service."`
+	Pending   int `yaml:"pending" default:"100000" help:"Most tasks that wait to be placed; more runs are refused until some are."`
+}
+
+// Events says how many events are kept.
+type Events struct {
+	Keep int `yaml:"keep" default:"100000" help:"Events kept for consumers of the event stream to resume from."`
+}
+
+// Finished says how many finished tasks, runs and deploys are kept.
+type Finished struct {
+	Keep int `yaml:"keep" default:"50000" help:"Finished tasks, runs and deploys kept; beyond it the oldest go."`
+}
+
+// Log is what the server writes to stderr.
+type Log struct {
+	Level  string `yaml:"level" default:"info" help:"Least level that is logged: debug, info, warn or error."`
+	Format string `yaml:"format" default:"text" help:"Form of the log: text or json."`
+}
+
+// Dir returns the directory of a file journal.
+func (j Journal) Dir() string {
+	u, err := url.Parse(j.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Path
+}
+
+// Loopback says whether the API is reached from this machine alone.
+func (a API) Loopback() bool {
+	host, _, _ := net.SplitHostPort(a.Listen)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// URL returns PublicURL, or the one for an API that listens on address.
+func (a API) URL(address net.Addr) string {
+	if a.PublicURL != "" {
+		return strings.TrimSuffix(a.PublicURL, "/")
+	}
+	host, port, err := net.SplitHostPort(address.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// Source returns the URL that agents download the executor from, for an API
+// that is reached under publicURL.
+func (e Executor) Source(publicURL string) string {
+	if e.URL != "" {
+		return e.URL
+	}
+	return publicURL + "/v1/executor/perigee-executor"
+}
+
+// Binary returns the path of the perigee-executor binary to serve.
+func (e Executor) Binary() (string, error) {
+	if e.Path != "" {
+		return e.Path, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(self), "perigee-executor"), nil
+}
