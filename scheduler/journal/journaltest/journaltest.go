@@ -1,0 +1,76 @@
+// Package journaltest proves that an implementation keeps the contract of package journal.
+//
+// It owns the one suite that every implementation passes, and the reference model it is compared
+// with. What is particular to one implementation (its file format, its ways to break) is tested
+// beside it.
+package journaltest
+
+import (
+	"testing"
+
+	"github.com/perigee-sched/perigee/scheduler/journal"
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// Storage is a place for one journal, and the ways a test can harm it. Hooks that an implementation
+// cannot offer are nil; the tests that need them say that they are skipped.
+type Storage struct {
+	// Open opens the journal there, the first time a new one.
+	Open func() (journal.Journal, error)
+
+	// Shared says that several may be open at once, as several schedulers on one ZooKeeper.
+	Shared bool
+
+	// Crash ends an open journal as the death of its process would.
+	Crash func(journal.Journal)
+
+	// Leave stores entries as a writer leaves them that dies within a group. No journal is open.
+	Leave func(entries []*record.Entry) error
+
+	// DamageSnapshot makes the newest snapshot unreadable. No journal is open.
+	DamageSnapshot func() error
+
+	// Fail makes the nth storage operation from now on fail (1 is the next), and every later one
+	// until heal is called. heal reports whether any did.
+	Fail func(n int) (heal func() bool)
+
+	// Location names the storage to the process that Child runs in.
+	Location string
+}
+
+// Run runs the suite; each call of fresh gives an empty storage.
+func Run(t *testing.T, fresh func(t *testing.T) *Storage) {
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, s *Storage)
+	}{
+		{"an empty journal starts at index 1", testEmpty},
+		{"what was appended is replayed", testReplay},
+		{"every lead raises the epoch", testEpoch},
+		{"an older epoch is fenced and leaves no trace", testFenced},
+		{"another journal's lead fences", testFencedByAnother},
+		{"a wrong append is refused and leaves no trace", testRefused},
+		{"an ended context writes nothing", testContext},
+		{"a closed journal answers so", testClosed},
+		{"a group left open at the tail is discarded", testOpenGroup},
+		{"a snapshot and the entries after it are the state", testSnapshot},
+		{"a bad source changes nothing", testBadSource},
+		{"compaction runs beside appends", testCompactBesideAppends},
+		{"a damaged snapshot costs nothing", testDamagedSnapshot},
+		{"every failing operation is survived", testFaults},
+		{"random operations equal the model", testRandom},
+		{"kill -9 at any moment keeps the acknowledged prefix", testKill},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, fresh(t))
+		})
+	}
+}
+
+func need(t *testing.T, ok bool, what string) {
+	t.Helper()
+	if !ok {
+		t.Skipf("this storage offers no way to %s", what)
+	}
+}
