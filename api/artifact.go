@@ -26,16 +26,22 @@ func (a Artifact) FileName() string {
 
 var archives = []string{".tar.gz", ".tgz", ".tar", ".zip"}
 
-// Archive says whether a is called like something that can be unpacked.
+// Archive says whether a's name, or its URI's, is like that of something that
+// can be unpacked.
 func (a Artifact) Archive() bool {
-	name := strings.ToLower(a.FileName())
-	return slices.ContainsFunc(archives, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
+	names := []string{strings.ToLower(a.FileName())}
+	if u, err := url.Parse(a.URI); err == nil {
+		names = append(names, strings.ToLower(u.Path))
+	}
+	return slices.ContainsFunc(archives, func(suffix string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, suffix) })
+	})
 }
 
 var (
 	sha256Hex = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
-	// logFile matches the names that the executor keeps the task's output in.
-	logFile = regexp.MustCompile(`^(stdout|stderr)(\..*)?$`)
+	// taken matches the names that Mesos and the executor use in the sandbox.
+	taken = regexp.MustCompile(`^((stdout|stderr)(\..*)?|tmp|logs|\.perigee.*)$`)
 )
 
 func (p *problems) artifacts(list []Artifact) {
@@ -116,8 +122,8 @@ func (p *problems) artifactName(at, name string) {
 	case !p.text(at, name, 255):
 	case name == "." || name == ".." || strings.ContainsAny(name, `/\`):
 		p.add(at, name, "%q must be a file name, without slashes", strict.Shorten(name))
-	case logFile.MatchString(name) || strings.HasPrefix(name, ".perigee"):
-		p.add(at, name, "%q is taken: the task's logs and Perigee's own files are called so", strict.Shorten(name))
+	case taken.MatchString(name):
+		p.add(at, name, "%q is taken: what Mesos and Perigee keep in the sandbox is called so", strict.Shorten(name))
 	case strings.HasPrefix(name, "-") || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		p.add(at, name, "%q must not begin with a hyphen or have control characters", strict.Shorten(name))
 	}

@@ -117,7 +117,7 @@ func (p *problems) env(env map[string]string) {
 		switch {
 		case !envName.MatchString(name):
 			p.add(at, name, "%q is not a variable's name: it must be letters, digits and _, and not begin with a digit", strict.Shorten(name))
-		case name == "PORT", strings.HasPrefix(name, "PORT_"), strings.HasPrefix(name, "PARAM_"), strings.HasPrefix(name, "PERIGEE_"):
+		case name == "PORT", name == "MESOS_SANDBOX", strings.HasPrefix(name, "PORT_"), strings.HasPrefix(name, "PARAM_"), strings.HasPrefix(name, "PERIGEE_"):
 			p.add(at, name, "%s is Perigee's to set, as are PORT, PORT_*, PARAM_* and PERIGEE_*: choose another name", strict.Shorten(name))
 		}
 		p.text(at, env[name], 32<<10)

@@ -157,7 +157,7 @@ func TestBadInputIsAnsweredWithWhatIsWrongAndAllowed(t *testing.T) {
 		{service, `{"artifacts":[{"uri":"file:///a/y"},{"uri":"file:///b/y"}]}`, `artifacts[1].name: "y" is the name of artifacts[0] too: give one of them another name`},
 		{service, `{"artifacts":[{"uri":"file:///a/y","name":"../y"}]}`, `artifacts[0].name: "../y" must be a file name, without slashes`},
 		{service, `{"artifacts":[{"uri":"file:///a/.."}]}`, `artifacts[0].name: ".." must be a file name, without slashes`},
-		{service, `{"artifacts":[{"uri":"file:///a/stdout.1"}]}`, `artifacts[0].name: "stdout.1" is taken: the task's logs and Perigee's own files are called so`},
+		{service, `{"artifacts":[{"uri":"file:///a/stdout.1"}]}`, `artifacts[0].name: "stdout.1" is taken: what Mesos and Perigee keep in the sandbox is called so`},
 		{service, `{"artifacts":[{"uri":"file:///a/","sha256":""}]}`, `artifacts[0].name: is missing: the URI ends in no file name to take it from`},
 		{service, `{"artifacts":[{"uri":"file:///a/y.pex","unpack":true}]}`, `artifacts[0].unpack: "y.pex" is not called like an archive (.tar.gz, .tgz, .tar or .zip): set a name that is`},
 		// Crons.

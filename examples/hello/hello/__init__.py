@@ -1,0 +1,1 @@
+"""A small web server, to see Perigee run something."""
