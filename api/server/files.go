@@ -13,13 +13,14 @@ import (
 	"github.com/perigee-sched/perigee/api"
 )
 
-type filesInput struct {
+// SandboxPath names a file in a task's sandbox.
+type SandboxPath struct {
 	TaskPath
 	Reading
 	Path string `query:"path" maxLength:"4096" doc:"Relative to the sandbox; the sandbox itself when absent"`
 }
 
-func (s *Server) listFiles(ctx context.Context, in *filesInput) (*listed[api.File], error) {
+func (s *Server) listFiles(ctx context.Context, in *SandboxPath) (*listed[api.File], error) {
 	box, file, err := s.find(ctx, in)
 	if err != nil {
 		return nil, err
@@ -32,7 +33,7 @@ func (s *Server) listFiles(ctx context.Context, in *filesInput) (*listed[api.Fil
 }
 
 // find returns the sandbox of a task and the path in it that is asked for.
-func (s *Server) find(ctx context.Context, in *filesInput) (*sandbox, string, error) {
+func (s *Server) find(ctx context.Context, in *SandboxPath) (*sandbox, string, error) {
 	file, err := inside(in.Path)
 	if err != nil {
 		return nil, "", err
@@ -50,7 +51,7 @@ func (s *Server) find(ctx context.Context, in *filesInput) (*sandbox, string, er
 }
 
 type readFileInput struct {
-	filesInput
+	SandboxPath
 	Offset int64 `query:"offset" doc:"Where to begin, in bytes; a negative one counts from the file's end"`
 	Length int64 `query:"length" default:"-1" minimum:"-1" doc:"Most bytes to read; -1 is to the end"`
 	Follow bool  `query:"follow" doc:"Go on as the file grows, until the task has ended"`
@@ -60,7 +61,7 @@ func (s *Server) readFile(ctx context.Context, in *readFileInput) (*huma.StreamR
 	if in.Follow {
 		return s.followFile(ctx, in)
 	}
-	box, file, err := s.find(ctx, &in.filesInput)
+	box, file, err := s.find(ctx, &in.SandboxPath)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func extend(w *response) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamWriteTimeout)) // recorders in tests have none
 }
 
-func (s *Server) downloadFile(ctx context.Context, in *filesInput) (*huma.StreamResponse, error) {
+func (s *Server) downloadFile(ctx context.Context, in *SandboxPath) (*huma.StreamResponse, error) {
 	box, file, err := s.find(ctx, in)
 	if err != nil {
 		return nil, err

@@ -213,12 +213,13 @@ func invalid(detail string, found []strict.Problem) *problem {
 	return p
 }
 
-type jobWriteInput struct {
+// JobChange is what changes of a job take.
+type JobChange struct {
 	JobPath
 	Match
 }
 
-func (s *Server) removeJob(ctx context.Context, in *jobWriteInput) (*written, error) {
+func (s *Server) removeJob(ctx context.Context, in *JobChange) (*written, error) {
 	revision, err := in.revision()
 	if err != nil {
 		return nil, err
@@ -227,7 +228,7 @@ func (s *Server) removeJob(ctx context.Context, in *jobWriteInput) (*written, er
 }
 
 type pauseInput struct {
-	jobWriteInput
+	JobChange
 	Reason string `query:"reason" maxLength:"1024"`
 }
 
@@ -239,7 +240,7 @@ func (s *Server) pauseJob(ctx context.Context, in *pauseInput) (*written, error)
 	return s.do(ctx, core.PauseJob{Job: in.key(), Reason: in.Reason, IfMatch: revision})
 }
 
-func (s *Server) resumeJob(ctx context.Context, in *jobWriteInput) (*written, error) {
+func (s *Server) resumeJob(ctx context.Context, in *JobChange) (*written, error) {
 	revision, err := in.revision()
 	if err != nil {
 		return nil, err
@@ -247,7 +248,7 @@ func (s *Server) resumeJob(ctx context.Context, in *jobWriteInput) (*written, er
 	return s.do(ctx, core.ResumeJob{Job: in.key(), IfMatch: revision})
 }
 
-func (s *Server) scaleJob(ctx context.Context, in *jobWriteInput) (*written, error) {
+func (s *Server) scaleJob(ctx context.Context, in *JobChange) (*written, error) {
 	revision, err := in.revision()
 	if err != nil {
 		return nil, err
