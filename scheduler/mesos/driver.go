@@ -53,19 +53,19 @@ func New(o Options) *Driver {
 func (d *Driver) Perform(calls []core.Call) {
 	dropped, subscribe := d.queue.perform(calls)
 	for _, c := range dropped {
-		d.drop(c, "there is no subscription", false)
+		d.drop(c, "there is no subscription")
 	}
 	if subscribe != nil {
 		d.subscribes <- *subscribe
 	}
 }
 
-// drop forgets a call. What was launched with it may be unknown.
-func (d *Driver) drop(c core.Call, why string, unknown bool) {
+// drop forgets a call, for ever or because its outcome is unknown.
+func (d *Driver) drop(c core.Call, why string) {
 	d.stats.dropped.Add(1)
 	switch c := c.(type) {
 	case core.Accept:
-		d.outbox.put(core.Accepted{Tasks: taskIDs(c), Err: why, Unknown: unknown})
+		d.outbox.put(core.Accepted{Tasks: taskIDs(c), Err: why})
 	case core.Subscribe:
 		d.log.Error("SUBSCRIBE performed that nobody waits for: it is dropped")
 	}

@@ -1,7 +1,6 @@
 package mesos
 
 import (
-	"hash/maphash"
 	"sync"
 	"time"
 
@@ -136,8 +135,11 @@ func (q *queue) depth() (queued, unanswered int) {
 	return queued, q.pending - (queued - len(q.backlog))
 }
 
-var laneSeed = maphash.MakeSeed()
-
+// laneOf is the lane of a key: FNV-1a, so that it does not change between runs.
 func laneOf(key string, lanes int) int {
-	return int(maphash.String(laneSeed, key) % uint64(lanes))
+	hash := uint32(2166136261)
+	for i := range len(key) {
+		hash = (hash ^ uint32(key[i])) * 16777619
+	}
+	return int(hash % uint32(lanes))
 }

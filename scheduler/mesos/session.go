@@ -113,7 +113,11 @@ func (s *session) subscribe(conn net.Conn, sub core.Subscribe) (*recordReader, s
 		if t := answer.Header.Get("Content-Type"); t != protobufType {
 			return nil, "", endf("SUBSCRIBE was answered in %q, wanted %s", t, protobufType)
 		}
-		return &recordReader{r: bufio.NewReaderSize(answer.Body, 64<<10)}, answer.Header.Get("Mesos-Stream-Id"), nil
+		stream := answer.Header.Get("Mesos-Stream-Id")
+		if stream == "" {
+			return nil, "", endf("SUBSCRIBE was answered without Mesos-Stream-Id: is %s a mesos master?", s.master)
+		}
+		return &recordReader{r: bufio.NewReaderSize(answer.Body, 64<<10)}, stream, nil
 	}
 	count(&s.driver.stats.failures, int32(scheduler.Call_SUBSCRIBE))
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
@@ -155,11 +159,11 @@ func (s *session) close(lanes []*lane) {
 	const reason = "the subscription ended"
 	for _, l := range lanes {
 		for _, c := range l.sent {
-			d.drop(c.Call, reason+" before Mesos answered", true)
+			d.drop(c.Call, reason+" before Mesos answered")
 		}
 	}
 	for _, c := range d.queue.close() {
-		d.drop(c.Call, reason+" before it was sent", false)
+		d.drop(c.Call, reason+" before it was sent")
 	}
 	d.offers.clear()
 }
@@ -170,7 +174,7 @@ func (s *session) appendRequest(b []byte, c *call) []byte {
 	m, err := s.message(c.Call)
 	if err != nil {
 		s.driver.log.Error("launch not possible", "error", err)
-		s.driver.drop(c.Call, err.Error(), false)
+		s.driver.drop(c.Call, err.Error())
 		if m == nil {
 			s.driver.queue.answered()
 			return b
@@ -197,7 +201,7 @@ func (s *session) answered(c *call, status int, text string) error {
 	problem := fmt.Sprintf("%s was answered %d: %s", kind, status, text)
 	s.driver.log.Error("mesos refused a call", "call", kind, "status", status, "text", text)
 	if isAccept {
-		s.driver.outbox.put(core.Accepted{Tasks: taskIDs(accept), Err: problem, Unknown: status >= 500})
+		s.driver.outbox.put(core.Accepted{Tasks: taskIDs(accept), Err: problem})
 	}
 	if status >= 500 || staleStream(status, text) {
 		return endError(problem)
