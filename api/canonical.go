@@ -86,7 +86,7 @@ func SpecFromTree(tree *strict.Node) (*Spec, []strict.Problem) {
 	for _, path := range slices.Sorted(maps.Keys(notZero)) {
 		if place, given := places[path]; given && place.Zero && !overlaps(path, told) {
 			found = append(found, strict.Problem{Path: path, At: place.Value,
-				Message: fmt.Sprintf("must be more than 0; leave it out for the default, %v", notZero[path])})
+				Message: fmt.Sprintf("must be more than 0; leave it out for the default (%v)", notZero[path])})
 		}
 	}
 	for _, f := range s.Validate() {

@@ -86,7 +86,7 @@ func TestDefaults(t *testing.T) {
 		"resources":{"cpus":0.1,"memory":"64MiB"},"ports":["http"],"instances":1,
 		"health":{"http":{"port":"http","path":"/healthz","scheme":"http"},"interval":"5s","timeout":"5s","startup":"1m","failures":3},
 		"ready":{"successes":1,"after":"0s"},"restart":{"min":"1s","max":"5m","reset":"5m"},"stop":{"grace":"10s"},
-		"update":{"deadline":"10m"},"logs":{"size":"16MiB","keep":4},"unreachable":{"replace_after":"5m"}}`, string(got))
+		"update":{"deadline":"10m"},"logs":{"size":"16MiB","keep":4}}`, string(got))
 	after, err := s.Canonical()
 	require.NoError(t, err)
 	require.Equal(t, string(before), string(after), "the original is left alone")
@@ -101,8 +101,6 @@ func TestDefaults(t *testing.T) {
 
 	s.Health = nil
 	require.Equal(t, 5*time.Second, s.WithDefaults().Ready.After.Std(), "without a health check")
-	s.Unreachable = &api.Unreachable{Never: true}
-	require.Zero(t, s.WithDefaults().Unreachable.ReplaceAfter)
 	s.Artifacts = []api.Artifact{{URI: "https://x/App.TGZ?v=1", SHA256: strings.Repeat("AB", 32)}}
 	a := s.WithDefaults().Artifacts[0]
 	require.Equal(t, "App.TGZ", a.Name)

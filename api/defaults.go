@@ -22,15 +22,15 @@ const (
 	DefaultUpdateDeadline = Duration(10 * time.Minute)
 	DefaultLogSize        = 16 * MiB
 	DefaultLogKeep        = 4
-	DefaultReplaceAfter   = Duration(5 * time.Minute)
 	DefaultCronDeadline   = Duration(time.Minute)
 	DefaultCronMax        = 10 // MaxRuns, MaxMissed
 )
 
 // WithDefaults returns a copy of s in which everything that was left out is
-// filled in, except User, which is the scheduler's to say. The copy shares
-// nothing with s that WithDefaults sets; it still shares, for reading, what
-// that leaves alone (environment, labels, lists of strings). It is idempotent.
+// filled in, except User and Unreachable, which a scheduler's configuration has
+// defaults for. The copy shares nothing with s that WithDefaults sets; it still
+// shares, for reading, what that leaves alone (environment, labels, lists of
+// strings). It is idempotent.
 func (s Spec) WithDefaults() Spec {
 	s.Artifacts = slices.Clone(s.Artifacts)
 	for i := range s.Artifacts {
@@ -42,10 +42,6 @@ func (s Spec) WithDefaults() Spec {
 	s.Logs = orNew(s.Logs)
 	fill(&s.Logs.Size, DefaultLogSize)
 	fill(&s.Logs.Keep, DefaultLogKeep)
-	s.Unreachable = orNew(s.Unreachable)
-	if !s.Unreachable.Never {
-		fill(&s.Unreachable.ReplaceAfter, DefaultReplaceAfter)
-	}
 	if s.Kind == KindService {
 		s.fillService()
 	}
@@ -127,7 +123,7 @@ var notZero = map[string]any{
 	"update.deadline":           DefaultUpdateDeadline,
 	"logs.size":                 DefaultLogSize,
 	"logs.keep":                 DefaultLogKeep,
-	"unreachable.replace_after": DefaultReplaceAfter,
+	"unreachable.replace_after": "the scheduler's",
 	"schedule.deadline":         DefaultCronDeadline,
 	"schedule.max_runs":         DefaultCronMax,
 	"schedule.max_missed":       DefaultCronMax,

@@ -119,16 +119,19 @@ func (p Parameter) bindDefault(name string, bound map[string]string, found *prob
 
 var parameterName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
 
-func (p *problems) parameters(parameters map[string]Parameter) {
-	p.count("parameters", len(parameters), 100)
-	names := slices.Sorted(maps.Keys(parameters))
+func (p *problems) parameters(s Spec) {
+	p.count("parameters", len(s.Parameters), 100)
+	names := slices.Sorted(maps.Keys(s.Parameters))
 	paths := make([]string, len(names))
 	for i, name := range names {
 		paths[i] = strict.Join("parameters", name)
 		if !parameterName.MatchString(name) {
 			p.add(paths[i], name, "%q is not a parameter's name: it must be a lower-case letter, then up to 62 lower-case letters, digits, - and _", strict.Shorten(name))
 		}
-		p.parameter(paths[i], parameters[name])
+		if s.Kind == KindCron && s.Parameters[name].Default == nil {
+			p.add(paths[i]+".default", nil, "is missing: nobody gives a cron's scheduled runs a value")
+		}
+		p.parameter(paths[i], s.Parameters[name])
 	}
 	p.sameVariable(paths, names, "PARAM_")
 }

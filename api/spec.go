@@ -182,7 +182,8 @@ type Logs struct {
 type Unreachable struct {
 	// Never leaves it alone until the agent is back or known to be gone.
 	Never bool `json:"never,omitempty"`
-	// ReplaceAfter it was unreachable for so long; 5m by default.
+	// ReplaceAfter it was unreachable for so long; the scheduler's configured
+	// default, 5m unless set, when empty.
 	ReplaceAfter Duration `json:"replace_after,omitempty"`
 }
 

@@ -58,7 +58,7 @@ func (s Spec) Validate() []ProblemField {
 	p.service(s)
 	p.placement(s)
 	p.schedule(s)
-	p.parameters(s.Parameters)
+	p.parameters(s)
 	p.number("retries", s.Retries, 0, 1000)
 	p.duration("timeout", s.Timeout, shortest, 365*day)
 	p.notes(s)

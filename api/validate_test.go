@@ -124,7 +124,7 @@ func TestBadInputIsAnsweredWithWhatIsWrongAndAllowed(t *testing.T) {
 		{service, `{"health":{"http":{"fail_at_once":[404,200,999]}}}`, "health.http.fail_at_once[1]: 200 is a success: a check succeeds with 200 to 399\nhealth.http.fail_at_once[2]: 999 is not an HTTP status: they are 100 to 599"},
 		{service, `{"health":{"interval":"-1s"}}`, `health.interval: is -1s: it must be from 100ms to 1h`},
 		{service, `{"health":{"timeout":"9999h"}}`, `health.timeout: is 9999h: it must be from 10ms to 1h`},
-		{service, `{"health":{"startup":"0s","failures":0}}`, "health.failures: must be more than 0; leave it out for the default, 3\nhealth.startup: must be more than 0; leave it out for the default, 1m"},
+		{service, `{"health":{"startup":"0s","failures":0}}`, "health.failures: must be more than 0; leave it out for the default (3)\nhealth.startup: must be more than 0; leave it out for the default (1m)"},
 		{service, `{"health":{"interval":"often"}}`, `health.interval: "often" is not a duration: write it as 30s, 5m or 1h30m`},
 		{service, `{"health":null,"ready":{"successes":2}}`, `ready.successes: counts successes of the health check, and there is none: add health`},
 		// Restart, stop, update.
@@ -164,6 +164,8 @@ func TestBadInputIsAnsweredWithWhatIsWrongAndAllowed(t *testing.T) {
 		{cronJob, `{"schedule":{"overlap":"forbidden"}}`, `schedule.overlap: "forbidden" is not known: it must be forbid, replace, allow or queue; did you mean "forbid"?`},
 		{cronJob, `{"schedule":{"missed":"al"}}`, `schedule.missed: "al" is not known: it must be skip, once or all; did you mean "all"?`},
 		{cronJob, `{"schedule":{"max_runs":-1}}`, `schedule.max_runs: is -1: it must be from 1 to 1000`},
+		{cronJob, `{"parameters":{"a":{"type":"int"}}}`, `parameters.a.default: is missing: nobody gives a cron's scheduled runs a value`},
+		{service, `{"unreachable":{"replace_after":0}}`, `unreachable.replace_after: must be more than 0; leave it out for the default (the scheduler's)`},
 		// Parameters.
 		{batch, `{"parameters":{"count":{"default":"many"}}}`, `parameters.count.default: "many" is not an int: it must be a whole number of at most 64 bits`},
 		{batch, `{"parameters":{"mode":{"default":"fats"}}}`, `parameters.mode.default: "fats" is not allowed: it must be fast or safe; did you mean "fast"?`},

@@ -160,7 +160,7 @@ func TestBadJobFiles(t *testing.T) {
 		{"repeated field", "kind: service", "kind: service\njob: a/b/c", `hello.yaml:4:1: job: is given twice: it is on line 2 already
     job: a/b/c
     ^`},
-		{"zero for the default", "path: /healthz}", "path: /healthz}\n  startup: 0", `hello.yaml:13:12: health.startup: must be more than 0; leave it out for the default, 1m
+		{"zero for the default", "path: /healthz}", "path: /healthz}\n  startup: 0", `hello.yaml:13:12: health.startup: must be more than 0; leave it out for the default (1m)
       startup: 0
                ^`},
 		{"bad indentation", "  http: {", "\thttp: {", "hello.yaml:12:1: found character '\t' that cannot start any token\n    \thttp: {port: http, path: /healthz}\n    ^"},
