@@ -133,7 +133,7 @@ func TestZooKeeper_LowestLeads(t *testing.T) {
 	})
 }
 
-// The same against a real ZooKeeper, with a driver.
+// The same against a real ZooKeeper.
 func TestZooKeeper_Real(t *testing.T) {
 	t.Parallel()
 	address := startZooKeeper(t)
@@ -144,7 +144,10 @@ func TestZooKeeper_Real(t *testing.T) {
 		_, err := admin.Create(path, []byte(content), 0, zk.WorldACL(zk.PermAll))
 		require.NoError(t, err)
 	}
-	create("/mesos", "")
+	require.Eventually(t, func() bool {
+		_, err := admin.Create("/mesos", nil, 0, zk.WorldACL(zk.PermAll))
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond, "ZooKeeper starts")
 	create("/mesos/log_replicas", "")
 	create("/mesos/json.info_0000000003", masterInfo("10.0.0.3:5050"))
 
