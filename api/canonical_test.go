@@ -28,7 +28,7 @@ func TestDecodeSpecIsStrict(t *testing.T) {
 		{strings.Replace(service, `"memory"`, `"mem"`, 1), `resources.mem: unknown field "mem": did you mean "memory"?`},
 		{strings.Replace(service, `"ports":["http"]`, `"port":["http"]`, 1), `port: unknown field "port": did you mean "ports"?`},
 		{strings.Replace(service, `"port":"http"`, `"port":"http","startup":"5s"`, 1), `health.http.startup: unknown field "startup": did you mean "health.startup"?`},
-		{strings.Replace(service, `"port":"http"`, `"port":"http","qqq":1`, 1), `health.http.qqq: unknown field "qqq": known here are port, path, scheme and fail_at_once`},
+		{strings.Replace(service, `"port":"http"`, `"port":"http","qqq":1`, 1), `health.http.qqq: unknown field "qqq"; known here: port, path, scheme and fail_at_once`},
 		{strings.Replace(service, `"kind"`, `"job":"a/b/c","kind"`, 1), `job: is given twice: it is on line 1 already`},
 		{strings.Replace(service, `["http"]`, `"http"`, 1), `ports: wants a list, not the string "http"`},
 		{strings.Replace(service, `["http"]`, `["http",7,null]`, 1), "ports[1]: wants a string, not 7\nports[2]: wants a string, not nothing"},

@@ -245,7 +245,7 @@ func (d *decoder) unknown(f Field, t reflect.Type, path string) {
 		p.Message = fmt.Sprintf("%s: did you mean %q?", known, near)
 		p.Meant = Join(path, near)
 	default:
-		p.Message = fmt.Sprintf("%s: known here are %s", known, enumerate(names))
+		p.Message = fmt.Sprintf("%s; known here: %s", known, enumerate(names))
 	}
 	d.problems = append(d.problems, p)
 }
