@@ -56,7 +56,7 @@ func (m *Model) status(of statusOf) mesos.TaskStatus {
 // addStatus remembers a status: the latest of each run of equal states.
 func addStatus(t *mesos.Task, s mesos.TaskStatus) (newState bool) {
 	if n := len(t.Statuses); n > 0 && t.Statuses[n-1].GetState() == s.GetState() {
-		t.Statuses = t.Statuses[:n-1:n-1]
+		t.Statuses = t.Statuses[: n-1 : n-1]
 	} else {
 		newState = true
 	}
