@@ -6,6 +6,7 @@
 package journaltest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/perigee-sched/perigee/scheduler/journal"
@@ -58,12 +59,17 @@ func Run(t *testing.T, fresh func(t *testing.T) *Storage) {
 		{"compaction runs beside appends", testCompactBesideAppends},
 		{"a damaged snapshot costs nothing", testDamagedSnapshot},
 		{"every failing operation is survived", testFaults},
-		{"random operations equal the model", testRandom},
 		{"kill -9 at any moment keeps the acknowledged prefix", testKill},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, fresh(t))
+		})
+	}
+	for seed := range uint64(randomSeeds) {
+		t.Run(fmt.Sprintf("random operations equal the model, seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			testRandom(t, fresh(t), seed)
 		})
 	}
 }

@@ -1,0 +1,51 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// InUseError says that another process has the journal open.
+type InUseError struct {
+	Dir string
+	PID int // 0 when it is not known
+}
+
+func (e *InUseError) Error() string {
+	holder := "another process"
+	if e.PID > 0 {
+		holder = fmt.Sprintf("process %d", e.PID)
+	}
+	return fmt.Sprintf("journal %s is in use by %s: stop it, or use another directory", e.Dir, holder)
+}
+
+// lock takes the directory for this process until the file is closed, or the process ends however
+// it ends. The lock is flock's; the file's content only names the holder.
+func lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		held := &InUseError{Dir: dir}
+		if b, err := os.ReadFile(f.Name()); err == nil {
+			held.PID, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+		}
+		return nil, held
+	}
+	// A full disk may refuse the few bytes; the lock holds all the same.
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return f, nil
+}
