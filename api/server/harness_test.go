@@ -167,6 +167,7 @@ type mesos struct {
 	more   chan struct{}
 	offers int
 	held   bool // nothing is offered
+	out    bool // an offer is outstanding
 }
 
 func newMesos(t *testing.T) *mesos {
@@ -229,7 +230,10 @@ func (m *mesos) react(c core.Call) []core.Event {
 			core.Agents{Agents: []core.Agent{{ID: "agent-1", Host: "host-1", URL: m.agent.URL, Active: true, Total: big}}}, m.offer()}
 	case core.Revive:
 		return []core.Event{m.offer()}
+	case core.Decline:
+		m.taken()
 	case core.Accept:
+		m.taken()
 		events := []core.Event{}
 		accepted := core.Accepted{}
 		for _, l := range c.Launches {
@@ -251,9 +255,10 @@ var big = core.Amounts{CPUs: 1_000_000, Memory: 16_384_000, Disk: 16_384_000}
 func (m *mesos) offer() core.Event {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.held {
+	if m.held || m.out {
 		return core.Offers{}
 	}
+	m.out = true
 	m.offers++
 	return core.Offers{Offers: []core.Offer{{
 		ID: fmt.Sprintf("offer-%d", m.offers), Agent: "agent-1", Host: "host-1", URL: m.agent.URL,
@@ -280,4 +285,17 @@ func (w *world) end(task string, code int) {
 		t := w.engine.View().Task(task)
 		return t == nil || t.State.Terminal()
 	})
+}
+
+func (m *mesos) taken() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.out = false
+}
+
+// hold stops offers, or lets them come again.
+func (m *mesos) hold(held bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = held
 }

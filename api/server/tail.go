@@ -23,7 +23,8 @@ type tail struct {
 	// done is what was read to its end before this file, while nothing of this
 	// one was read: the place to find where "next" is now.
 	done *ending
-	// fresh: nothing was read, and nothing was rotated when following began.
+	// fresh: nothing was read, and nothing was rotated before: whatever is
+	// rotated later is to be read.
 	fresh bool
 }
 
@@ -54,20 +55,35 @@ func (t *tail) start(ctx context.Context, offset int64) error {
 		return err
 	}
 	t.off, _ = part(offset, -1, size)
-	t.off = min(t.off, size)
-	if t.off > 0 {
-		from := max(0, t.off-markSize)
-		if t.mark, _, err = t.read(ctx, t.file, from, t.off-from); err != nil && !missing(err) {
-			return err
-		}
+	if t.off = min(t.off, size); t.off == 0 {
+		return t.startAfter(ctx, 1)
+	}
+	t.mark, err = t.markAt(ctx, 0, t.off)
+	if missing(err) {
 		return nil
 	}
-	if size == 0 {
-		rotated, err := t.exists(ctx, 1)
-		t.fresh = !rotated
-		return err
+	return err
+}
+
+// startAfter begins with what follows file n as it is now.
+func (t *tail) startAfter(ctx context.Context, n int) error {
+	_, size, err := t.read(ctx, t.name(n), -1, -1)
+	if err == nil {
+		t.done = &ending{size: size}
+		t.done.mark, err = t.markAt(ctx, n, size)
 	}
-	return nil
+	if missing(err) {
+		t.done, t.fresh = nil, true
+		return nil
+	}
+	return err
+}
+
+// markAt reads the bytes that file n is known by, which end at off.
+func (t *tail) markAt(ctx context.Context, n int, off int64) ([]byte, error) {
+	from := max(0, off-markSize)
+	data, _, err := t.read(ctx, t.name(n), from, off-from)
+	return data, err
 }
 
 func missing(err error) bool {
@@ -121,7 +137,7 @@ func (t *tail) look(ctx context.Context) (data []byte, same bool, err error) {
 	data, _, err = t.read(ctx, t.name(t.n), t.off-int64(len(t.mark)), -1)
 	switch {
 	case missing(err) && len(t.mark) == 0:
-		return nil, true, nil // not there yet
+		data = nil // not there yet
 	case missing(err):
 		return nil, false, nil
 	case err != nil:
@@ -130,14 +146,14 @@ func (t *tail) look(ctx context.Context) (data []byte, same bool, err error) {
 		return nil, false, nil
 	}
 	data = data[len(t.mark):]
-	if len(data) == 0 {
-		return nil, true, nil
-	}
-	if t.fresh {
+	// A file that was not read yet has no mark. Whether it is the right one is
+	// asked after it was read, and also when it is empty: what was to be read
+	// may have moved on.
+	switch {
+	case t.fresh:
 		rotated, err := t.exists(ctx, 1)
 		return data, !rotated, err
-	}
-	if t.done != nil {
+	case t.done != nil:
 		follows, err := t.holds(ctx, t.n+1, t.done.size, t.done.mark)
 		return data, follows, err
 	}
@@ -189,6 +205,6 @@ func (t *tail) search(ctx context.Context) error {
 		}
 		oldest = n
 	}
-	*t = tail{read: t.read, file: t.file, n: oldest}
+	*t = tail{read: t.read, file: t.file, n: oldest, fresh: oldest == 0}
 	return nil
 }
