@@ -203,9 +203,6 @@ func (a *agent) subscribe(f *agentFramework, e *agentExecutor, c *executor.Call_
 	}
 	e.state, e.stream = executorRunning, stream
 	a.streams[stream] = e
-	for i := range c.UnacknowledgedUpdates {
-		a.executorStatus(f, c.UnacknowledgedUpdates[i].Status)
-	}
 	a.dropUnknown(f, e, c)
 	if !e.sentTask && e.queued.len() == 0 {
 		a.shutdown(e)
@@ -214,6 +211,9 @@ func (a *agent) subscribe(f *agentFramework, e *agentExecutor, c *executor.Call_
 	a.send(e, &executor.Event{Type: executor.Event_SUBSCRIBED, Subscribed: &executor.Event_Subscribed{
 		ExecutorInfo: *e.info, FrameworkInfo: *f.info, AgentInfo: *a.info,
 		ContainerID: &mesos.ContainerID{Value: e.container}}})
+	for i := range c.UnacknowledgedUpdates {
+		a.executorStatus(f, c.UnacknowledgedUpdates[i].Status)
+	}
 	for _, t := range e.queued.values() {
 		e.queued.delete(t.TaskID.Value)
 		a.launch(e, t)

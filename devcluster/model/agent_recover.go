@@ -257,6 +257,7 @@ func (a *agent) recoverTasks(records map[string][]byte) {
 			continue
 		}
 		e := f.executors.get(r.value.Executor)
+		t.StatusUpdateState, t.StatusUpdateUUID = nil, nil // until this life sends an update of it
 		f.tasks[t.TaskID.Value] = e
 		if terminal(t.GetState()) {
 			e.terminated.set(t.TaskID.Value, &t)
