@@ -96,12 +96,8 @@ type search struct {
 // returns how many it looked at.
 func (s *search) look(agents []*agent, from int) (looked int) {
 	for looked < len(agents) && s.found < sampleSize {
-		i := from + looked
-		if i >= len(agents) {
-			i -= len(agents)
-		}
+		a := agents[(from+looked)%len(agents)]
 		looked++
-		a := agents[i]
 		if len(a.offers) == 0 || s.class.refuses(a) != fits {
 			continue
 		}

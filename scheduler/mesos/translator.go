@@ -1,0 +1,52 @@
+package mesos
+
+import (
+	"log/slog"
+
+	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
+
+	"github.com/perigee-sched/perigee/scheduler/core"
+)
+
+// Translator is a Driver's knowledge of Mesos's messages without its
+// connections, for a simulation that hands messages over itself.
+type Translator struct{ session *session }
+
+// NewTranslator returns one with no subscription.
+func NewTranslator(o Options) *Translator {
+	o.Logger = slog.New(slog.DiscardHandler)
+	d := New(o)
+	return &Translator{&session{driver: d, asked: map[string]bool{}, agentsDue: make(chan struct{}, 1)}}
+}
+
+// Subscribe is the SUBSCRIBE for a core's.
+func (t *Translator) Subscribe(s core.Subscribe) *scheduler.Call {
+	return subscribeCall(t.session.driver.o.Framework, s)
+}
+
+// Subscribed begins a subscription; the offers of the last one are void.
+func (t *Translator) Subscribed(framework string) {
+	t.session.driver.offers.clear()
+	t.session.launcher = newLauncher(framework, t.session.driver.o)
+}
+
+// Call is the message for a core's call. With an error, an Accept was not
+// possible; see session.message.
+func (t *Translator) Call(c core.Call) (*scheduler.Call, error) { return t.session.message(c) }
+
+// Event is what core is told of a message; nil when nothing.
+func (t *Translator) Event(e *scheduler.Event) core.Event {
+	switch {
+	case e.Type == scheduler.Event_OFFERS && e.Offers != nil:
+		return t.session.offers(e.Offers)
+	case e.Type == scheduler.Event_RESCIND && e.Rescind != nil:
+		t.session.driver.offers.take([]string{e.Rescind.OfferID.Value})
+		return core.Rescinded{Offer: e.Rescind.OfferID.Value}
+	case e.Type == scheduler.Event_UPDATE && e.Update != nil:
+		u, _ := update(&e.Update.Status)
+		return u
+	case e.Type == scheduler.Event_FAILURE && e.Failure != nil && e.Failure.ExecutorID == nil && e.Failure.AgentID != nil:
+		return core.AgentRemoved{Agent: e.Failure.AgentID.Value}
+	}
+	return nil
+}

@@ -1,0 +1,353 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/api/cron"
+	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// checks are design's invariants, as code.
+type checks struct {
+	w        *world
+	lines    []string
+	last     int
+	started_ map[string]bool     // tasks that an executor was given
+	decided  map[string]int64    // by cron: decided_through
+	instant  map[string]bool     // job and instant: a run was recorded
+	runs     map[string][]string // by request: runs it started
+}
+
+func newChecks(w *world) *checks {
+	return &checks{w: w, started_: map[string]bool{}, decided: map[string]int64{}, instant: map[string]bool{}, runs: map[string][]string{}}
+}
+
+const recentLines = 60
+
+func (c *checks) note(line string) {
+	if c.lines = append(c.lines, line); len(c.lines) > 2*recentLines {
+		c.lines = slices.Clone(c.lines[recentLines:])
+	}
+}
+
+func (c *checks) recent() []string { return c.lines[max(0, len(c.lines)-recentLines):] }
+
+func (c *checks) fail(format string, args ...any) { panic(failed(fmt.Sprintf(format, args...))) }
+
+// beforeCall: durable before visible.
+func (c *checks) beforeCall(call core.Call) {
+	switch call := call.(type) {
+	case core.Accept:
+		for _, l := range call.Launches {
+			t := c.w.journal.task(l.Task)
+			if t == nil || t.State != record.TaskState_TASK_STATE_LAUNCHING {
+				c.fail("durable before visible: task %s is launched, and the journal has it as %v", l.Task, t)
+			}
+			if t.StopAt != 0 {
+				continue // stopped while its launch was under way: KILL follows
+			}
+		}
+	case core.Acknowledge:
+		// A live task must have the update; any other is over, or not ours.
+		t := c.w.journal.task(call.Task)
+		if t != nil && t.State == record.TaskState_TASK_STATE_PENDING {
+			c.fail("durable before visible: an update of %s is acknowledged, and the journal has it as pending", call.Task)
+		}
+		c.acknowledged(t, call)
+	}
+}
+
+// acknowledged: what is acknowledged will not come again, so the journal must
+// know the state it told.
+func (c *checks) acknowledged(t *record.Task, call core.Acknowledge) {
+	if t == nil || t.State.Terminal() || string(t.UpdateUuid) == string(call.UUID) {
+		return
+	}
+	for _, a := range c.w.agents {
+		for _, x := range a.executors {
+			if x.task == nil || x.task.TaskID.Value != call.Task || !x.over {
+				continue
+			}
+			for _, u := range x.updates {
+				if string(u.Status.UUID) == string(call.UUID) && x.over && u.Status.State.String() != "TASK_RUNNING" &&
+					strings.Contains("TASK_FINISHED TASK_FAILED TASK_KILLED", u.Status.State.String()) {
+					c.fail("durable before visible: the end of %s is acknowledged, and the journal has it as %v", call.Task, t.State)
+				}
+			}
+		}
+	}
+}
+
+// written checks one record as it becomes durable.
+func (c *checks) written(key string, before, after core.Record) {
+	switch after := after.(type) {
+	case *record.Task:
+		if old, ok := before.(*record.Task); ok && old.State.Terminal() && old.State != after.State {
+			c.fail("task %s was %v and becomes %v", after.Id, old.State, after.State)
+		}
+	case *record.Job:
+		if old, ok := before.(*record.Job); ok && after.DecidedThrough < old.DecidedThrough {
+			c.fail("decided_through of %s goes back from %d to %d", after.Key, old.DecidedThrough, after.DecidedThrough)
+		}
+	case *record.Run:
+		if before != nil {
+			return
+		}
+		if after.Instant == 0 {
+			c.runs[after.RequestedBy] = append(c.runs[after.RequestedBy], after.Id)
+			return
+		}
+		name := fmt.Sprintf("%s at %d", after.Job, after.Instant)
+		if c.instant[name] {
+			c.fail("a cron instant is decided once: %s was decided again", name)
+		}
+		c.instant[name] = true
+	}
+}
+
+// started: a task id is never reused, and a run has one live task.
+func (c *checks) started(x *executorProcess) {
+	id := x.task.TaskID.Value
+	if c.started_[id] {
+		c.fail("task %s was launched twice", id)
+	}
+	c.started_[id] = true
+	t := c.w.journal.task(id)
+	if t == nil {
+		return // removed meanwhile: it is killed as a stray
+	}
+	for _, a := range c.w.agents {
+		for _, cid := range a.ids() {
+			o := a.executors[cid]
+			if o == x || o.task == nil || o.over || o.def.Job != x.def.Job || o.dead {
+				continue
+			}
+			if x.def.Run != "" && o.def.Run == x.def.Run {
+				c.doubled(o, x, "run "+x.def.Run)
+			}
+			if x.def.Run == "" && o.def.Run == "" && o.def.Instance == x.def.Instance && o.def.Deploy == x.def.Deploy {
+				c.doubled(o, x, fmt.Sprintf("instance %d", x.def.Instance))
+			}
+		}
+	}
+}
+
+// doubled: two tasks of one thing run. That is allowed only when the older was
+// given up as unreachable, or lost with its agent's state.
+func (c *checks) doubled(older, newer *executorProcess, what string) {
+	t := c.w.journal.task(older.task.TaskID.Value)
+	if t != nil && !t.State.Terminal() {
+		c.fail("at most one live task: %s of %s runs as %s and as %s", what, newer.def.Job, older.task.TaskID.Value, newer.task.TaskID.Value)
+	}
+	if t != nil && t.State == record.TaskState_TASK_STATE_LOST {
+		return
+	}
+	if older.ending {
+		return // its end was reported by the agent already
+	}
+	if t != nil {
+		c.fail("at most one live task: %s of %s still runs as %s, which the journal has as %v, when %s starts",
+			what, newer.def.Job, older.task.TaskID.Value, t.State, newer.task.TaskID.Value)
+	}
+}
+
+// replied: an answer is durable, and a request is executed once.
+func (c *checks) replied(r *request, result core.Result) {
+	if op, ok := r.Op.(core.StartRuns); ok && len(result.Runs) != len(op.Runs) {
+		c.fail("%s asked for %d runs and was told of %d", r.name, len(op.Runs), len(result.Runs))
+	}
+	for _, id := range result.Runs {
+		if _, ok := r.Op.(core.StartRuns); ok && !slices.Contains(c.runs[r.name], id) {
+			c.fail("%s was answered with run %s, which is not durable", r.name, id)
+		}
+	}
+}
+
+// run checks what must hold after every step.
+func (c *checks) run() {
+	for name, runs := range c.runs {
+		if n := c.asked(name); n >= 0 && len(runs) > n {
+			c.fail("%s asked for %d runs and started %d", name, n, len(runs))
+		}
+	}
+	if c.w.n%16 != 0 {
+		return // the rest looks at everything
+	}
+	c.liveTasks()
+	if s := c.w.scheduler; s.up {
+		for job, reasons := range s.core.Observe().Pending {
+			for _, r := range reasons {
+				if r.Summary == "" || r.Tasks == 0 {
+					c.fail("a pending task always has a reason: %s has %+v", job, r)
+				}
+			}
+		}
+	}
+}
+
+func (c *checks) asked(name string) int {
+	find := func(r *request) int {
+		if op, ok := r.Op.(core.StartRuns); ok && r.name == name {
+			return len(op.Runs)
+		}
+		return -1
+	}
+	for _, r := range c.w.users.done {
+		if n := find(r); n >= 0 {
+			return n
+		}
+	}
+	return -1
+}
+
+// liveTasks: at most one live task per instance and deploy, two in all while a
+// deploy replaces it; one per run.
+func (c *checks) liveTasks() {
+	type slot struct {
+		job      string
+		instance uint32
+	}
+	wanted, all, runs := map[slot]int{}, map[slot]int{}, map[string]int{}
+	for _, t := range c.w.journal.tasks() {
+		switch {
+		case t.State.Terminal():
+		case t.Run != "":
+			if runs[t.Job+t.Run]++; runs[t.Job+t.Run] > 1 {
+				c.fail("at most one live task: run %s of %s has two", t.Run, t.Job)
+			}
+		default:
+			s := slot{t.Job, t.Instance}
+			all[s]++
+			if t.StopAt == 0 {
+				wanted[s]++
+			}
+			if wanted[s] > 2 || all[s] > 2 {
+				c.fail("at most one live task: instance %d of %s has %d, %d of them wanted", t.Instance, t.Job, all[s], wanted[s])
+			}
+		}
+	}
+}
+
+// atRest says whether nothing is left to do.
+func (c *checks) atRest() bool {
+	for _, m := range c.w.journal.decoded {
+		switch m := m.(type) {
+		case *record.Task:
+			if m.Run != "" && !m.State.Terminal() || m.StopAt != 0 && !m.State.Terminal() {
+				return false
+			}
+		case *record.Deploy:
+			if m.State == record.DeployState_DEPLOY_STATE_IN_PROGRESS {
+				return false
+			}
+		}
+	}
+	return c.gap() == ""
+}
+
+// quiet: once all is calm, desired equals actual.
+func (c *checks) quiet() {
+	if gap := c.gap(); gap != "" {
+		c.fail("45 minutes after the last fault, what runs is not what is wanted: %s", gap)
+	}
+	c.crons()
+}
+
+// gap says what differs between what is wanted, believed and running.
+func (c *checks) gap() string {
+	running := map[string]bool{}
+	for _, a := range c.w.agents {
+		for _, id := range a.ids() {
+			x := a.executors[id]
+			if x.task == nil || x.over {
+				continue
+			}
+			running[x.task.TaskID.Value] = true
+			t := c.w.journal.task(x.task.TaskID.Value)
+			if t == nil || t.State.Terminal() {
+				return fmt.Sprintf("no orphan: %s runs on %s, and the journal has it as %v", x.task.TaskID.Value, a.name, t)
+			}
+		}
+	}
+	counts := map[string]int{}
+	for _, t := range c.w.journal.tasks() {
+		if t.State.Terminal() || t.State == record.TaskState_TASK_STATE_PENDING {
+			continue
+		}
+		if t.State != record.TaskState_TASK_STATE_LAUNCHING && !running[t.Id] {
+			return fmt.Sprintf("no ghost: %s is %v in the journal and runs nowhere", t.Id, t.State)
+		}
+		if t.State == record.TaskState_TASK_STATE_RUNNING && t.StopAt == 0 {
+			counts[t.Job]++
+		}
+	}
+	for _, m := range c.w.journal.decoded {
+		j, ok := m.(*record.Job)
+		if !ok || c.kind(j) != api.KindService || c.failing(j) {
+			continue
+		}
+		want := int(j.Instances)
+		if j.Paused || j.Removing {
+			want = 0
+		}
+		if counts[j.Key] != want && !c.full(j) {
+			return fmt.Sprintf("%s wants %d instances and %d run", j.Key, want, counts[j.Key])
+		}
+	}
+	return ""
+}
+
+func (c *checks) spec(j *record.Job) *api.Spec {
+	d := c.w.journal.decoded[record.DeployKey(j.Key, j.Deploy)].(*record.Deploy)
+	spec, err := api.ParseSpec(d.Spec)
+	if err != nil {
+		c.fail("%v", err)
+	}
+	return spec
+}
+
+func (c *checks) kind(j *record.Job) api.Kind { return c.spec(j).Kind }
+
+// failing says whether a job's instances end by themselves, so that at any
+// moment some may be in their backoff.
+func (c *checks) failing(j *record.Job) bool {
+	for _, m := range c.w.journal.decoded {
+		if d, ok := m.(*record.Deploy); ok && d.Job == j.Key {
+			if spec, err := api.ParseSpec(d.Spec); err == nil && (strings.Contains(spec.Command, `"sick":true`) || !strings.Contains(spec.Command, `"for":0`)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// full says whether a job's instances are pending for lack of room.
+func (c *checks) full(j *record.Job) bool {
+	s := c.w.scheduler
+	return s.up && len(s.core.Observe().Pending[j.Key]) > 0
+}
+
+// crons: every instant up to decided_through is in the record, once. Instants
+// of a pause, or of a schedule before the present one, are not wanted.
+func (c *checks) crons() {
+	for _, m := range c.w.journal.decoded {
+		j, ok := m.(*record.Job)
+		if !ok || c.kind(j) != api.KindCron {
+			continue
+		}
+		s := c.spec(j).WithDefaults().Schedule
+		schedule, err := cron.Parse(s.Cron, s.Zone)
+		if err != nil {
+			c.fail("%v", err)
+		}
+		next := schedule.Next(time.Unix(j.DecidedThrough, 0))
+		if late := c.w.now.Sub(next); !next.IsZero() && late > time.Minute && !j.Paused && !j.Removing {
+			c.fail("no cron instant is missed: %s has decided up to %v, and %v is past", j.Key, time.Unix(j.DecidedThrough, 0).UTC(), next)
+		}
+	}
+}

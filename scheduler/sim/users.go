@@ -1,0 +1,200 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// users send requests, and repeat them with the same key until they are
+// answered.
+type users struct {
+	w        *world
+	seq      int
+	requests map[uint64]*request // under way, by id
+	waiting  []*request          // to be sent again
+	done     []*request          // answered without error
+}
+
+type request struct {
+	core.Request
+	name string
+}
+
+func newUsers(w *world) *users { return &users{w: w, requests: map[uint64]*request{}} }
+
+const (
+	services = 4
+	crons    = 2
+	batches  = 2
+)
+
+// act sends a random request, or one again.
+func (u *users) act() {
+	if !u.w.scheduler.up {
+		return
+	}
+	if len(u.waiting) > 0 {
+		r := u.waiting[0]
+		u.waiting = u.waiting[1:]
+		u.send(r)
+		return
+	}
+	rng := u.w.rng
+	switch service := fmt.Sprintf("team/prod/service-%d", rng.IntN(services)); rng.IntN(12) {
+	case 0, 1:
+		u.put(u.service(service))
+	case 2:
+		u.put(u.cron(fmt.Sprintf("team/prod/cron-%d", rng.IntN(crons))))
+	case 3:
+		u.put(u.batch(fmt.Sprintf("team/prod/batch-%d", rng.IntN(batches))))
+	case 4, 5:
+		op := core.StartRuns{Job: fmt.Sprintf("team/prod/batch-%d", rng.IntN(batches))}
+		for range 1 + rng.IntN(5) {
+			op.Runs = append(op.Runs, core.NewRun{Group: fmt.Sprint("build-", rng.IntN(3))})
+		}
+		u.ask(op)
+	case 6:
+		u.ask(core.ScaleJob{Job: service, Instances: rng.IntN(8)})
+	case 7:
+		u.ask(core.PauseJob{Job: service, Reason: "sim"})
+	case 8:
+		u.ask(core.ResumeJob{Job: service})
+	case 9:
+		if t := u.anyTask(); t != nil {
+			u.ask(core.KillTask{Task: t.Id})
+		}
+	case 10:
+		if t := u.anyTask(); t != nil && t.Run != "" {
+			u.ask(core.CancelRun{Job: t.Job, Run: t.Run})
+		}
+	case 11:
+		if u.w.chance(4) {
+			u.ask(core.RemoveJob{Job: service})
+		}
+	}
+}
+
+func (u *users) anyTask() *record.Task {
+	if tasks := u.w.journal.tasks(); len(tasks) > 0 {
+		return tasks[u.w.rng.IntN(len(tasks))]
+	}
+	return nil
+}
+
+func (u *users) service(job string) *api.Spec {
+	rng := u.w.rng
+	n := rng.IntN(6)
+	b := behaviour{}
+	switch rng.IntN(4) {
+	case 0:
+		b = behaviour{For: 1000 + rng.IntN(60_000), Exit: rng.IntN(2)}
+	case 1:
+		b.Sick = true
+	}
+	spec := &api.Spec{Job: job, Kind: api.KindService, Instances: &n, Resources: api.Resources{CPUs: 0.5, Memory: 256 * api.MiB}}
+	if rng.IntN(2) == 0 {
+		spec.Health = &api.Health{TCP: &api.TCPCheck{Port: "http"}}
+	}
+	spec.Ports = []string{"http"}
+	switch rng.IntN(5) {
+	case 0:
+		spec.Spread = "rack"
+	case 1:
+		spec.Limits = map[string]int{"host": 2}
+	case 2:
+		spec.Constraints = []string{"zone = z1"}
+	}
+	if rng.IntN(3) == 0 {
+		spec.Update = &api.Update{StopFirst: true}
+	}
+	if rng.IntN(4) == 0 {
+		spec.Stop = &api.Stop{Drain: api.Duration(5 * time.Second)}
+	}
+	return commanded(spec, b)
+}
+
+func (u *users) cron(job string) *api.Spec {
+	rng := u.w.rng
+	return commanded(&api.Spec{Job: job, Kind: api.KindCron, Resources: api.Resources{CPUs: 0.2, Memory: 64 * api.MiB},
+		Retries: rng.IntN(3),
+		Schedule: &api.Schedule{
+			Cron: []string{"* * * * *", "*/5 * * * *", "30 2 * * *"}[rng.IntN(3)], Zone: "Europe/Berlin",
+			Overlap: []api.Overlap{api.OverlapForbid, api.OverlapReplace, api.OverlapAllow, api.OverlapQueue}[rng.IntN(4)],
+			Missed:  []api.Missed{api.MissedSkip, api.MissedOnce, api.MissedAll}[rng.IntN(3)],
+		}}, behaviour{For: 1 + rng.IntN(150_000), Exit: rng.IntN(2)})
+}
+
+func (u *users) batch(job string) *api.Spec {
+	rng := u.w.rng
+	return commanded(&api.Spec{Job: job, Kind: api.KindBatch, Resources: api.Resources{CPUs: 0.3, Memory: 64 * api.MiB},
+		Retries: rng.IntN(3)}, behaviour{For: 1 + rng.IntN(30_000), Exit: rng.IntN(2)})
+}
+
+func commanded(spec *api.Spec, b behaviour) *api.Spec {
+	text, err := json.Marshal(b)
+	if err != nil {
+		panic(err)
+	}
+	spec.Command = string(text)
+	return spec
+}
+
+func (u *users) put(spec *api.Spec) {
+	if problems := spec.Validate(); len(problems) > 0 {
+		panic(fmt.Sprint(problems))
+	}
+	canonical, err := spec.Canonical()
+	if err != nil {
+		panic(err)
+	}
+	u.ask(core.PutJob{Spec: spec, Canonical: canonical, Supersede: u.w.chance(2)})
+}
+
+func (u *users) ask(op core.Op) {
+	u.seq++
+	name := fmt.Sprintf("request-%d", u.seq)
+	u.send(&request{name: name, Request: core.Request{ID: uint64(u.seq), Actor: name, IdempotencyKey: name, Digest: name, Op: op}})
+}
+
+func (u *users) send(r *request) {
+	u.w.trace("%s: %T", r.name, r.Op)
+	u.requests[r.ID] = r
+	u.w.scheduler.inbox = append(u.w.scheduler.inbox, r.Request)
+}
+
+func (u *users) answered(reply core.Reply) {
+	r := u.requests[reply.To]
+	if r == nil {
+		return
+	}
+	delete(u.requests, reply.To)
+	if reply.Err != nil {
+		u.w.trace("%s: error: %s", r.name, reply.Err.Detail)
+		return
+	}
+	u.w.trace("%s: done", r.name)
+	u.done = append(u.done, r)
+	u.w.checks.replied(r, reply.Result)
+}
+
+// lost has every request that was under way sent again.
+func (u *users) lost() {
+	for _, id := range slices.Sorted(maps.Keys(u.requests)) {
+		u.waiting = append(u.waiting, u.requests[id])
+	}
+	clear(u.requests)
+}
+
+func (u *users) retry() {
+	for _, r := range u.waiting {
+		u.send(r)
+	}
+	u.waiting = nil
+}
