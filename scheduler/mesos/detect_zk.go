@@ -76,17 +76,22 @@ func (z *zkDetector) detect(ctx context.Context) (string, error) {
 // watch returns when another master leads, or none. While ZooKeeper cannot be
 // asked, nothing is known, and the subscription stays.
 func (z *zkDetector) watch(ctx context.Context, master string) error {
-	for {
+	for warned := false; ; {
 		leader, changed, err := z.read()
 		var again <-chan time.Time
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			z.log.Warn("leading mesos master not known", "error", err)
+			if !warned {
+				z.log.Warn("leading mesos master not known: the subscription stays", "error", err)
+			}
+			warned = true
 			again, changed = time.After(z.pause), nil
 		case leader != master:
 			return endf("zookeeper says that %s leads no more", master)
+		default:
+			warned = false
 		}
 		select {
 		case <-changed:

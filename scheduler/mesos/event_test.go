@@ -149,13 +149,8 @@ func TestAgents_ListedWhenNeeded(t *testing.T) {
 	})
 }
 
+// Its corpus is in testdata/fuzz.
 func FuzzRecordReader(f *testing.F) {
-	f.Add([]byte("5\nhello0\n3\nabc"))
-	f.Add([]byte("18446744073709551615\nx"))
-	f.Add([]byte("\n"))
-	f.Add([]byte("-1\nx"))
-	f.Add([]byte("00005\nhello"))
-	f.Add([]byte("10\nshort"))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		d := &recordReader{r: bufio.NewReader(bytes.NewReader(stream))}
 		rest := stream
