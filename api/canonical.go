@@ -74,14 +74,14 @@ func syntax(err error) string {
 }
 
 // SpecFromTree reads and checks the spec that a tree holds, and returns
-// everything that is wrong with it, in the order of the source. The spec is nil
-// when anything is.
+// everything that is wrong with it (but see strict.Most), in the order of the
+// source. The spec is nil when anything is.
 func SpecFromTree(tree *strict.Node) (*Spec, []strict.Problem) {
 	s := new(Spec)
 	places, found := strict.Decode(tree, s, "json")
 	told := found[:len(found):len(found)] // what is wrong with the tree
 	if tree.Kind != strict.Map {
-		return nil, found
+		return nil, strict.Limit(found)
 	}
 	for _, path := range slices.Sorted(maps.Keys(notZero)) {
 		if place, given := places[path]; given && place.Zero && !overlaps(path, told) {
@@ -101,7 +101,7 @@ func SpecFromTree(tree *strict.Node) (*Spec, []strict.Problem) {
 	slices.SortStableFunc(found, func(a, b strict.Problem) int {
 		return cmp.Or(cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Column, b.At.Column))
 	})
-	return nil, found
+	return nil, strict.Limit(found)
 }
 
 // overlaps says whether a problem at path only follows from one already told:

@@ -229,6 +229,15 @@ health:
 	}, lines)
 }
 
+func TestBadJobFileOfManyProblemsTellsTheFirst(t *testing.T) {
+	t.Parallel()
+	_, err := config.ParseJobFile("hello.yaml", []byte(strings.Repeat("nonsense: 1\n", 500)))
+	var all *config.Error
+	require.ErrorAs(t, err, &all)
+	require.Len(t, all.Problems, 101)
+	require.Equal(t, "hello.yaml: and 405 more problems", all.Problems[100].String())
+}
+
 // TestHostileFiles would take minutes or all memory if these reached the YAML
 // parser, or were expanded.
 func TestHostileFiles(t *testing.T) {

@@ -95,7 +95,7 @@ func (l *loader) file(path string) error {
 		return f.fail(trees[1].At, "a second document: a configuration is one")
 	}
 	places, problems := strict.Decode(trees[0], l.server, "yaml")
-	for _, p := range problems {
+	for _, p := range strict.Limit(problems) {
 		l.problems = append(l.problems, f.problem(p))
 		l.bad = append(l.bad, p.Path)
 	}

@@ -38,12 +38,12 @@ type API struct {
 
 // Journal is where state is kept.
 type Journal struct {
-	URL string `yaml:"url" default:"file:///var/lib/perigee/journal" help:"Where state is kept: file:// and the absolute path of a directory."`
+	URL string `yaml:"url" default:"file:///var/lib/perigee/journal" help:"Where state is kept, as file:// and the absolute path of a directory."`
 }
 
 // Mesos is the cluster that tasks run on.
 type Mesos struct {
-	Master          string       `yaml:"master" default:"127.0.0.1:5050" help:"Mesos masters: host:port, several separated by commas, or zk://host:port,host:port/path."`
+	Master          string       `yaml:"master" default:"127.0.0.1:5050" help:"Mesos masters, as host:port,host:port or zk://host:port,host:port/path."`
 	Role            string       `yaml:"role" default:"perigee" help:"Role whose resources are used."`
 	FrameworkName   string       `yaml:"framework_name" default:"perigee" help:"Name of the framework, as Mesos's own pages show it."`
 	User            string       `yaml:"user" unset:"the user that the scheduler runs as" help:"User that executors run as on agents: root, so that each task can run as its own, or one user for everything."`
@@ -86,8 +86,8 @@ type Finished struct {
 
 // Log is what the server writes to stderr.
 type Log struct {
-	Level  string `yaml:"level" default:"info" help:"Least level that is logged: debug, info, warn or error."`
-	Format string `yaml:"format" default:"text" help:"Form of the log: text or json."`
+	Level  string `yaml:"level" default:"info" help:"Least level that is logged (debug, info, warn or error)."`
+	Format string `yaml:"format" default:"text" help:"Form of the log (text or json)."`
 }
 
 // Dir returns the directory of a file journal.

@@ -19,6 +19,18 @@ type Problem struct {
 	Meant string
 }
 
+// Most problems that are worth telling at once.
+const Most = 100
+
+// Limit keeps Most of the problems, and one that says how many more there are.
+func Limit(problems []Problem) []Problem {
+	if len(problems) <= Most {
+		return problems
+	}
+	more := Problem{Message: fmt.Sprintf("and %d more problems", len(problems)-Most)}
+	return append(problems[:Most:Most], more)
+}
+
 // Place is where a value came from.
 type Place struct {
 	Key, Value Position
@@ -236,7 +248,10 @@ func (d *decoder) fields(n *Node, v reflect.Value, path string) {
 func (d *decoder) unknown(f Field, t reflect.Type, path string) {
 	p := Problem{Path: Join(path, f.Name), At: f.At}
 	names := Names(t, d.key)
-	near, at := Nearest(f.Name, names), elsewhere(d.root, d.key, f.Name)
+	var near, at string
+	if len(d.problems) < Most { // looking further would only take time
+		near, at = Nearest(f.Name, names), elsewhere(d.root, d.key, f.Name)
+	}
 	switch known := fmt.Sprintf("unknown field %q", Shorten(f.Name)); {
 	case at != "":
 		p.Message = fmt.Sprintf("%s: did you mean %q?", known, at)
