@@ -308,18 +308,18 @@ func processes(t testing.TB) []proc {
 	return all
 }
 
-// residentKB is the resident memory of the executor.
-func (r *run) residentKB() int {
+// statusKB reads an amount of memory of the executor from /proc.
+func (r *run) statusKB(name string) int {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
 	require.NoError(r.t, err)
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		var kb int
-		if _, err := fmt.Sscanf(lines.Text(), "VmRSS: %d kB", &kb); err == nil {
+		if _, err := fmt.Sscanf(lines.Text(), name+": %d kB", &kb); err == nil {
 			return kb
 		}
 	}
-	require.FailNow(r.t, "no VmRSS")
+	require.FailNow(r.t, "no "+name)
 	return 0
 }
 

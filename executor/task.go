@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -172,7 +171,7 @@ func (t *task) execute(ctx context.Context) outcome {
 	t.began = time.Now()
 	log.Printf("started process %d as %s", p.Pid, t.user.Name)
 	t.report(agent.Running, api.Report{Phase: api.PhaseRun}, "")
-	debug.FreeOSMemory() // what fetching and decoding needed is not needed again
+	releaseMemory()
 	var checks sync.WaitGroup
 	if checker != nil {
 		checks.Go(func() {

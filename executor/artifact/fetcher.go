@@ -183,11 +183,16 @@ func (s Sandbox) own(name string) error {
 	return nil
 }
 
-// rewind makes file empty again.
+// rewind makes file empty again. One that is empty is left alone: ext4 writes a
+// file that was truncated to the disk when it is closed, and waits for that.
 func rewind(file *os.File) error {
+	at, err := file.Seek(0, io.SeekEnd)
+	if err != nil || at == 0 {
+		return err
+	}
 	if err := file.Truncate(0); err != nil {
 		return err
 	}
-	_, err := file.Seek(0, io.SeekStart)
+	_, err = file.Seek(0, io.SeekStart)
 	return err
 }

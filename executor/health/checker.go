@@ -1,6 +1,7 @@
 package health
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,7 +27,6 @@ type Checker struct {
 	timeout  time.Duration
 	check    func(context.Context) Result
 	ports    map[string]uint32
-	client   *http.Client
 	children *process.Children
 	command  process.Command
 }
@@ -120,31 +120,32 @@ func (c *Checker) useHTTP(h api.HTTPCheck) error {
 	if target.Scheme == "" {
 		target.Scheme = "http"
 	}
-	c.client = &http.Client{
-		Transport: &http.Transport{
-			DisableKeepAlives: true, // each check is of a new connection
-			WriteBufferSize:   1 << 10,
-			ReadBufferSize:    1 << 10,
-			// The check goes to the task's own host, where nobody can be in
-			// between, and where no certificate names 127.0.0.1.
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	req, err := http.NewRequest(http.MethodGet, target.String(), nil)
+	if err != nil {
+		return fmt.Errorf("health: %w", err)
 	}
-	c.check = func(ctx context.Context) Result { return c.get(ctx, target.String(), h.FailAtOnce) }
+	req.Header.Set("User-Agent", "perigee-executor")
+	req.Close = true // each check is of a new connection
+	c.check = func(ctx context.Context) Result { return get(ctx, req, h.FailAtOnce) }
 	return nil
 }
 
-func (c *Checker) get(ctx context.Context, target string, failAtOnce []int) Result {
+// get makes one request over a connection of its own. http.Client would do, but
+// its machinery for keeping connections is most of what a check costs.
+func get(ctx context.Context, req *http.Request, failAtOnce []int) Result {
 	failed := func(err error) Result {
-		return Result{Err: fmt.Errorf("GET %s: %w", target, explain(ctx, err))}
+		return Result{Err: fmt.Errorf("GET %s: %w", req.URL, explain(ctx, err))}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	conn, err := connect(ctx, req.URL)
 	if err != nil {
 		return failed(err)
 	}
-	req.Header.Set("User-Agent", "perigee-executor")
-	resp, err := c.client.Do(req)
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if err := req.Write(conn); err != nil {
+		return failed(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReaderSize(io.LimitReader(conn, maxAnswer), 1<<10), req)
 	if err != nil {
 		return failed(err)
 	}
@@ -155,6 +156,24 @@ func (c *Checker) get(ctx context.Context, target string, failAtOnce []int) Resu
 	r := failed(errors.New(strings.TrimSpace(resp.Status + " " + firstLine(resp.Body))))
 	r.Fatal = slices.Contains(failAtOnce, resp.StatusCode)
 	return r
+}
+
+// maxAnswer bounds what is read of an answer, headers included.
+const maxAnswer = 64 << 10
+
+func connect(ctx context.Context, target *url.URL) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", target.Host)
+	if err != nil || target.Scheme != "https" {
+		return conn, err
+	}
+	// The check goes to the task's own host, where nobody can be in between,
+	// and where no certificate names 127.0.0.1.
+	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // firstLine returns the beginning of a body, which often says what is wrong.

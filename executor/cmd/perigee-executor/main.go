@@ -22,7 +22,7 @@ func main() {
 	// with hundreds of others: a small heap matters more than the little time
 	// that collecting it more often takes.
 	debug.SetGCPercent(25)
-	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
+	runtime.GOMAXPROCS(1)
 	log.SetFlags(log.LstdFlags | log.Lmicroseconds | log.LUTC | log.Lmsgprefix)
 	if len(os.Args) > 1 {
 		fmt.Fprintln(os.Stderr, "perigee-executor takes no arguments: a Mesos agent starts it, and tells it what to do in its environment")
