@@ -109,11 +109,7 @@ func (c *Client) Task(ctx context.Context, id string) (*api.Task, error) {
 // is "".
 func (c *Client) Pending(ctx context.Context, job string) ([]api.JobPending, error) {
 	if job == "" {
-		all, err := get[api.Page[api.JobPending]](ctx, c, "/v1/pending", nil)
-		if err != nil {
-			return nil, err
-		}
-		return all.Items, nil
+		return whole[api.JobPending](ctx, c, "/v1/pending")
 	}
 	one, err := getOfJob[api.JobPending](ctx, c, job, "/pending", nil)
 	if err != nil {
@@ -124,11 +120,7 @@ func (c *Client) Pending(ctx context.Context, job string) ([]api.JobPending, err
 
 // Agents returns all agents, by host name.
 func (c *Client) Agents(ctx context.Context) ([]api.Agent, error) {
-	all, err := get[api.Page[api.Agent]](ctx, c, "/v1/agents", nil)
-	if err != nil {
-		return nil, err
-	}
-	return all.Items, nil
+	return whole[api.Agent](ctx, c, "/v1/agents")
 }
 
 // Agent returns one agent by its id, or by its host name.
@@ -168,6 +160,20 @@ func All[T any](get func(cursor string) (*api.Page[T], error)) iter.Seq2[T, erro
 			}
 		}
 	}
+}
+
+// whole returns all items of a list.
+func whole[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	var items []T
+	for item, err := range All(func(cursor string) (*api.Page[T], error) {
+		return get[api.Page[T]](ctx, c, path, page(1000, cursor))
+	}) {
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	return items, nil
 }
 
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (*T, error) {

@@ -64,9 +64,7 @@ func (s *Server) around(next http.Handler) http.Handler {
 		began := time.Now()
 		defer func() { s.metrics.observe(r.Method, w, time.Since(began)) }()
 		defer s.recover(w, r)
-		// Not supported by recorders in tests; a server that stays without a
-		// deadline is no worse than one whose client reads slowly.
-		_ = http.NewResponseController(w).SetWriteDeadline(began.Add(answerTimeout))
+		deadline(w, began.Add(answerTimeout), began.Add(answerTimeout))
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.setIndex(s.Scheduler.View())
 		if err := origins.Check(r); err != nil {
@@ -79,6 +77,14 @@ func (s *Server) around(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r2)
 	})
+}
+
+// deadline sets by when a request must be read and its answer written; the zero
+// time is never. Recorders in tests have no deadlines.
+func deadline(w http.ResponseWriter, read, write time.Time) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(read)
+	_ = control.SetWriteDeadline(write)
 }
 
 // recover answers a panic. http.ErrAbortHandler is not one: it cuts an answer

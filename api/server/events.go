@@ -160,7 +160,7 @@ func (e *eventStream) write(p engine.Published) {
 
 // flush sends what was written; false when the reader is gone or too slow.
 func (e *eventStream) flush() bool {
-	_ = e.control.SetWriteDeadline(time.Now().Add(streamWriteTimeout)) // recorders in tests have none
+	extend(e.w)
 	if _, err := e.w.Write(e.out.Bytes()); err != nil {
 		return false
 	}

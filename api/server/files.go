@@ -123,10 +123,9 @@ func asBytes(w *response) {
 	w.Header().Set("X-Accel-Buffering", "no")
 }
 
-// extend gives the reader of a stream time for what comes.
-func extend(w *response) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamWriteTimeout)) // recorders in tests have none
-}
+// extend gives the reader of a stream time for what comes. A read deadline
+// would end the request, as nothing comes from the reader.
+func extend(w *response) { deadline(w, time.Time{}, time.Now().Add(streamWriteTimeout)) }
 
 func (s *Server) downloadFile(ctx context.Context, in *SandboxPath) (*huma.StreamResponse, error) {
 	box, file, err := s.find(ctx, in)

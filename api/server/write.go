@@ -82,16 +82,28 @@ func readWriting(w http.ResponseWriter, r *http.Request, maxBody int64) (*writin
 	if in.body, err = readBody(w, r, maxBody); err != nil {
 		return nil, err
 	}
-	if len(in.body) > 0 {
-		if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); r.Header.Get("Content-Type") != "" && (err != nil || t != "application/json") {
-			return nil, newProblem(http.StatusUnsupportedMediaType, "Content-Type is %q: send application/json", r.Header.Get("Content-Type"))
-		}
+	if err := sentAsJSON(r); len(in.body) > 0 && err != nil {
+		return nil, err
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s?%s\n", r.Method, r.URL.EscapedPath(), r.URL.RawQuery)
 	sum.Write(in.body)
 	in.digest = hex.EncodeToString(sum.Sum(nil))
 	return in, nil
+}
+
+// sentAsJSON also takes what curl -d says of anything. That no page of another
+// site sends it is seen to before.
+func sentAsJSON(r *http.Request) error {
+	given := r.Header.Get("Content-Type")
+	if given == "" {
+		return nil
+	}
+	switch t, _, err := mime.ParseMediaType(given); {
+	case err == nil && (t == "application/json" || t == "application/x-www-form-urlencoded"):
+		return nil
+	}
+	return newProblem(http.StatusUnsupportedMediaType, "Content-Type is %q: send application/json", given)
 }
 
 // plain wants a header's value that may be kept and shown.

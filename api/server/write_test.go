@@ -191,7 +191,8 @@ func TestBadInput(t *testing.T) {
 		{"bad job name", "PUT /v1/jobs/web/prod/He_llo", service, 422, "path", "He_llo"},
 		{"too large", put, with("./serve", strings.Repeat("x", 300<<10)), 413, "", "262144"},
 		{"another kind", put, batch, 409, "", "service"},
-		{"form", put, "a=b", 415, "", "application/json"},
+		{"form", put, "a=b", 400, "", "JSON"},
+		{"XML", put, "<job/>", 415, "", "application/json"},
 		{"unknown query", put + "?supercede=true", service, 422, "query.supercede", "unknown"},
 		{"bad query", put + "?supersede=maybe", service, 422, "query.supersede", "boolean"},
 		{"unknown parameter", runs, `{"runs":[{"parameters":{"m":"1"}}]}`, 422, "body.runs[0].parameters.m", "not known"},
@@ -231,8 +232,11 @@ func TestBadInput(t *testing.T) {
 			before := w.engine.View().Index
 			method, path, _ := strings.Cut(c.request, " ")
 			headers := []string{"Content-Type: application/json"}
-			if c.name == "form" {
+			switch c.name {
+			case "form":
 				headers[0] = "Content-Type: application/x-www-form-urlencoded"
+			case "XML":
+				headers[0] = "Content-Type: text/xml"
 			}
 			p := w.do(method, path, c.body, headers...).problem(c.status)
 			if c.where == "" {
