@@ -50,6 +50,7 @@ type class struct {
 	specJSON     json.RawMessage
 	tasks        int // live
 	replaceAfter int64
+	restart      api.Restart // of a run's retries: the defaults
 	need         Amounts // the executor's included
 	constraints  []constraint.Constraint
 	limits       []limit
@@ -75,7 +76,11 @@ func (c *Core) newClass(j *job, d *deploy) (*class, error) {
 	if full.User == "" {
 		full.User = c.cfg.DefaultUser
 	}
-	cl := &class{job: j, deploy: d, spec: &full, replaceAfter: c.cfg.ReplaceAfter}
+	cl := &class{job: j, deploy: d, spec: &full, replaceAfter: c.cfg.ReplaceAfter,
+		restart: api.Restart{Min: api.DefaultRestartMin, Max: api.DefaultRestartMax, Reset: api.DefaultRestartReset}}
+	if full.Restart != nil {
+		cl.restart = *full.Restart
+	}
 	if u := full.Unreachable; u != nil && u.Never {
 		cl.replaceAfter = -1
 	} else if u != nil && u.ReplaceAfter > 0 {

@@ -141,7 +141,7 @@ func (c *Core) reconcileSlot(j *job, s *slot, instance uint32, turn bool) {
 		if len(s.live) == 0 {
 			c.startInstance(j, s, instance, turn)
 		}
-	default:
+	case len(s.live) == 1: // never more than the old and the new one
 		c.startInstance(j, s, instance, turn)
 	}
 }

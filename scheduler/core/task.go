@@ -180,7 +180,7 @@ func (c *Core) backoff(t *task) (notBefore int64, quick uint32) {
 	case rec.State == taskLost && !rec.Infrastructure:
 		return 0, rec.QuickFailures // says nothing about the task
 	}
-	restart := t.class.spec.Restart
+	restart := t.class.restart
 	if rec.RunningAt > 0 && rec.EndedAt-rec.RunningAt >= restart.Reset.Millis() {
 		return 0, 0
 	}
