@@ -38,8 +38,8 @@ func checkLayout(dir string) (exists bool, err error) {
 		return false, corrupt(path, 0, "does not say which layout the journal has")
 	}
 	if found > layout {
-		return false, fmt.Errorf("%s was written by a newer Perigee (layout %d, this one reads up to %d): start that version, or restore a backup made by this one",
-			dir, found, layout)
+		return false, fmt.Errorf("%s: the journal was written by a newer Perigee (layout %d, this one reads up to %d): start that version, or restore a backup made by this one",
+			path, found, layout)
 	}
 	return true, nil
 }

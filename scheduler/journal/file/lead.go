@@ -151,12 +151,13 @@ func (j *Journal) readLog(ctx context.Context, r *replay) (next uint64, last las
 	return next, last, nil
 }
 
-// follows checks that nothing is missing before a segment.
+// follows checks that nothing needed is missing before a segment. What is not needed may be: a power
+// cut can undo some of its removals and not others.
 func (j *Journal) follows(s *segment, next, needed uint64) error {
 	switch {
 	case next == 0 && s.base > needed:
 		return corrupt(s.path, 0, "is the first log segment and starts with entry %d, but entry %d is needed", s.base, needed)
-	case next != 0 && s.base != next:
+	case next != 0 && s.base != next && (s.base > needed || s.base < next):
 		return corrupt(s.path, 0, "starts with entry %d where entry %d is next: a log segment is missing", s.base, next)
 	}
 	return nil

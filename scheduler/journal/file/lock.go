@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +33,7 @@ func lock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(f); err != nil {
 		defer f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
@@ -48,4 +49,22 @@ func lock(dir string) (*os.File, error) {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return f, nil
+}
+
+// lockPatience is how long a lock may be held by nobody who means it: a process that was forked by
+// the last holder, and has not come to its exec yet, or a holder that is just ending.
+const (
+	lockPatience = 500 * time.Millisecond
+	lockInterval = 5 * time.Millisecond
+)
+
+func flock(f *os.File) error {
+	var err error
+	for range lockPatience / lockInterval {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		time.Sleep(lockInterval) // flock has no event that can be waited for with an end
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package journaltest
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -10,32 +11,64 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/journal"
 )
 
-// testFaults runs the same script with the 1st, 2nd, 3rd … storage operation failing, until no
-// operation is left to fail. Each time the fault is healed in the middle of the script, and
-// everything acknowledged must be there, once, and the journal usable.
-func testFaults(t *testing.T, s *Storage) {
+// testFaultyAppends runs the same script with the 1st, 2nd, 3rd … storage operation failing, once or
+// several times in a row or until healed, until no operation is left to fail. Everything
+// acknowledged must be there, once, and the journal usable.
+func testFaultyAppends(t *testing.T, s *Storage) {
 	need(t, s.Fail != nil && s.Crash != nil, "fail an operation")
 	var m model
 	j, at, _ := open(t, s)
-	for n := 1; ; n++ {
-		rng := rand.New(rand.NewPCG(uint64(n), 14))
-		heal := s.Fail(n)
-		at = m.survive(t, j, at, rng, heal)
-		if !heal() {
-			require.Greater(t, n, 3, "the script has that many operations")
-			break
+	for _, times := range []int{1, 2, 3, math.MaxInt32} {
+		n := 1
+		for ; ; n++ {
+			context := fmt.Sprintf("operation %d failed %d times", n, times)
+			rng := rand.New(rand.NewPCG(uint64(n), uint64(times)))
+			heal := s.Fail(n, times)
+			at = m.survive(t, j, at, rng, heal)
+			if !heal() {
+				break
+			}
+			if n%2 == 0 {
+				s.Crash(j)
+			} else {
+				_ = j.Close()
+			}
+			var r *replayed
+			j, at, r = open(t, s)
+			m.sawCompaction(j) // one that failed may be there all the same
+			m.requireEqual(t, r, context)
 		}
-		if n%2 == 0 {
-			s.Crash(j)
-		} else {
-			require.NoError(t, j.Close())
-		}
-		var r *replayed
-		j, at, r = open(t, s)
-		m.sawCompaction(j) // one that failed may be there all the same
-		m.requireEqual(t, r, fmt.Sprintf("operation %d failed", n))
+		require.Greater(t, n, 3, "the script has that many operations")
 	}
 	m.reopen(t, s, j, "at last")
+}
+
+// testFaultyLead opens and leads with each operation failing: that may fail, and changes nothing.
+func testFaultyLead(t *testing.T, s *Storage) {
+	need(t, s.Fail != nil, "fail an operation")
+	var m model
+	rng := rand.New(rand.NewPCG(17, 1))
+	j, at, _ := open(t, s)
+	for n := 1; ; n++ {
+		at = m.add(t, j, at, rng, 5)
+		if n%3 == 0 {
+			require.NoError(t, j.Compact(t.Context(), m.view(m.last())))
+			m.compacted(m.last())
+		}
+		require.NoError(t, j.Close())
+		heal := s.Fail(n, 1)
+		if failing, err := s.Open(); err == nil {
+			_, _ = failing.Lead(t.Context(), new(replayed))
+			_ = failing.Close()
+		}
+		failed := heal()
+		var r *replayed
+		j, at, r = open(t, s)
+		m.requireEqual(t, r, fmt.Sprintf("operation %d of a lead failed", n))
+		if !failed {
+			return
+		}
+	}
 }
 
 // survive appends and compacts with a fault to come; an append of unknown outcome is resolved in

@@ -31,9 +31,9 @@ type Storage struct {
 	// DamageSnapshot makes the newest snapshot unreadable. No journal is open.
 	DamageSnapshot func() error
 
-	// Fail makes the nth storage operation from now on fail (1 is the next), and every later one
-	// until heal is called. heal reports whether any did.
-	Fail func(n int) (heal func() bool)
+	// Fail makes storage operations fail: the nth from now (1 is the next) and as many as times in
+	// all, unless heal is called before. heal reports whether any did.
+	Fail func(n, times int) (heal func() bool)
 
 	// Location names the storage to the process that Child runs in.
 	Location string
@@ -58,7 +58,8 @@ func Run(t *testing.T, fresh func(t *testing.T) *Storage) {
 		{"a bad source changes nothing", testBadSource},
 		{"compaction runs beside appends", testCompactBesideAppends},
 		{"a damaged snapshot costs nothing", testDamagedSnapshot},
-		{"every failing operation is survived", testFaults},
+		{"an append whose operation fails is resolved", testFaultyAppends},
+		{"a lead whose operation fails can be repeated", testFaultyLead},
 		{"kill -9 at any moment keeps the acknowledged prefix", testKill},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -27,11 +27,11 @@ func TestConformance(t *testing.T) {
 }
 
 // failNth fails appends, alternately before and after they are durable.
-func failNth(s *memory.Storage) func(n int) (heal func() bool) {
-	return func(n int) func() bool {
+func failNth(s *memory.Storage) func(n, times int) (heal func() bool) {
+	return func(n, times int) func() bool {
 		calls, failed := 0, false
 		s.Inject(func([]*record.Entry) memory.Outcome {
-			if calls++; calls < n {
+			if calls++; calls < n || calls >= n+times {
 				return memory.Commits
 			}
 			failed = true
