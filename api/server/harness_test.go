@@ -41,7 +41,7 @@ type world struct {
 }
 
 // begin starts a world; change may change how the API is served.
-func begin(t *testing.T, change ...func(*world)) *world {
+func begin(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{TB: t, storage: new(memory.Storage)}
 	w.mesos = newMesos(t)
@@ -157,7 +157,7 @@ func (w *world) running(job string, n int) []api.Task {
 // mesos stands in for Mesos: it offers one big agent again and again, and runs
 // what is launched at once, unless it is held.
 type mesos struct {
-	t      *testing.T
+	t      testing.TB
 	engine *engine.Engine
 	dir    string // has each task's sandbox
 	agent  *httptest.Server
@@ -170,7 +170,7 @@ type mesos struct {
 	out    bool // an offer is outstanding
 }
 
-func newMesos(t *testing.T) *mesos {
+func newMesos(t testing.TB) *mesos {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
 	m := &mesos{t: t, dir: dir, more: make(chan struct{}, 1)}
