@@ -137,14 +137,11 @@ func (f *benchFramework) accept(o *mesos.Offer) {
 	call := &scheduler.Call{Type: scheduler.Call_ACCEPT, Accept: &scheduler.Call_Accept{
 		OfferIDs: []mesos.OfferID{o.ID}, Filters: &mesos.Filters{RefuseSeconds: &zero}}}
 	var tasks []mesos.TaskInfo
-	room := 50
+	amount := map[string]float64{}
 	for i := range o.Resources {
-		if v := o.Resources[i].GetScalar().GetValue(); o.Resources[i].Name == "cpus" {
-			room = min(room, int(v/0.11))
-		} else if o.Resources[i].Name == "mem" {
-			room = min(room, int(v/64))
-		}
+		amount[o.Resources[i].Name] = o.Resources[i].GetScalar().GetValue()
 	}
+	room := min(50, int(amount["cpus"]/0.11), int(amount["mem"]/64))
 	for len(tasks) < room && f.left > 0 {
 		f.left--
 		f.next++
