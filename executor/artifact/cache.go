@@ -91,9 +91,6 @@ func (c *Cache) copyVerified(digest string, file *os.File) (bool, error) {
 		return false, &cacheError{err}
 	}
 	defer cached.Close()
-	if err := rewind(file); err != nil {
-		return false, fmt.Errorf("write: %w", err)
-	}
 	actual, err := cloneHashed(file, cached)
 	if err != nil {
 		return false, err
@@ -109,9 +106,12 @@ func (c *Cache) copyVerified(digest string, file *os.File) (bool, error) {
 	return true, nil
 }
 
-// cloneHashed copies, sharing the blocks where the file system can (XFS,
-// Btrfs), and returns the SHA-256 of the copy.
+// cloneHashed makes a file a copy of another, sharing the blocks where the file
+// system can (XFS, Btrfs), and returns the SHA-256 of the copy.
 func cloneHashed(to, from *os.File) (string, error) {
+	if err := rewind(to); err != nil {
+		return "", fmt.Errorf("write: %w", err)
+	}
 	var actual string
 	err := unix.IoctlFileClone(int(to.Fd()), int(from.Fd()))
 	if err == nil {
