@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perigee-sched/perigee/api/constraint"
 	"github.com/perigee-sched/perigee/api/cron"
 	"github.com/perigee-sched/perigee/api/strict"
 )
@@ -162,7 +163,7 @@ func (p *problems) placement(s Spec) {
 		if !p.line(at, c, 4096) {
 			continue
 		}
-		if err := parseConstraint(c); err != nil {
+		if _, err := constraint.Parse(c); err != nil {
 			p.add(at, c, "%v", err)
 		}
 	}
@@ -236,6 +237,3 @@ func (p *problems) size(s Spec) {
 		p.add("", nil, "the spec is %d bytes as canonical JSON: at most %d are allowed; move what is big into an artifact", len(canonical), MaxSpec)
 	}
 }
-
-// parseConstraint is to be constraint.Parse once that is there.
-func parseConstraint(string) error { return nil }
