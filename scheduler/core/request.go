@@ -290,7 +290,7 @@ func (c *Core) cancelByHand(j *job, id, actor string) (Result, *Error) {
 	}
 	for _, r := range c.retention.runs {
 		if r.rec.Id == id && r.job == j && !r.gone {
-			return Result{}, conflict("run %s is over: it %s", id, StateName(r.rec.State))
+			return Result{}, conflict("run %s is over: it is %s", id, StateName(r.rec.State))
 		}
 	}
 	return Result{}, &Error{Kind: NotFound, Detail: fmt.Sprintf("%s has no run %s", j.rec.Key, id)}

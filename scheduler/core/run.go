@@ -177,7 +177,8 @@ func (c *Core) startWaiting(j *job) {
 		case runActive:
 			return
 		case runWaiting:
-			c.editRun(r).State = runActive
+			rec := c.editRun(r)
+			rec.State, rec.Reason = runActive, ""
 			c.emitRun(r)
 			c.attempt(r, nil)
 			return

@@ -146,11 +146,11 @@ func (c *Core) reconcileSlot(j *job, s *slot, instance uint32, turn bool) {
 	}
 }
 
-// startInstance creates the next task of an instance: on the wanted deploy if
-// it is there already, has its turn, or never ran; else on what it ran.
+// startInstance creates the next task of an instance: on the wanted deploy,
+// unless that is still to prove itself and it is not this instance's turn.
 func (c *Core) startInstance(j *job, s *slot, instance uint32, turn bool) {
 	cl := j.target().class
-	if s.last != nil && !turn && !s.on(j.target()) && len(s.live) == 0 {
+	if !turn && j.target().rec.State == deployInProgress && s.last != nil && !s.on(j.target()) {
 		if old := j.deploy(s.last.rec.Deploy); old != nil && !old.gone {
 			cl = old.class
 		}
@@ -244,10 +244,10 @@ func (c *Core) whyNotReady(j *job, d *deploy) string {
 			}
 		}
 		switch {
-		case t.rec.State == taskPending && t.rec.NotBefore <= c.now:
-			return fmt.Sprintf("instance %d is pending: %s", i, c.explain(t.class).Summary)
-		case t.rec.State == taskPending && s.last != nil && s.last.class == d.class:
+		case t.rec.State == taskPending && t.rec.QuickFailures > 0 && s.last != nil:
 			return fmt.Sprintf("instance %d keeps ending soon after its start: %s", i, s.last.rec.Message)
+		case t.rec.State == taskPending:
+			return fmt.Sprintf("instance %d is pending: %s", i, c.explain(t.class).Summary)
 		default:
 			return fmt.Sprintf("instance %d is %s: %s", i, StateName(t.rec.State), t.rec.Message)
 		}

@@ -151,8 +151,11 @@ func (c *Core) end(t *task, state record.TaskState, message, reason string) {
 	} else {
 		c.dequeue(t)
 	}
-	if message == "" && t.stopping() {
+	switch {
+	case message == "" && t.stopping():
 		message = rec.StopReason
+	case message == "" && state == taskKilled:
+		message = "killed, though nobody asked Perigee to"
 	}
 	rec.EndedAt, rec.Ready, rec.Withdrawn, rec.UpdateUuid = c.now, false, true, nil
 	c.move(t, state, message, reason)

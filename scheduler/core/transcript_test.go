@@ -203,6 +203,10 @@ func (w *world) do(command string) {
 		d, err := time.ParseDuration(args[0])
 		require.NoError(w.t, err)
 		w.wait(d.Milliseconds())
+	case "sleep": // time passes without a scheduler
+		d, err := time.ParseDuration(args[0])
+		require.NoError(w.t, err)
+		w.now += d.Milliseconds()
 	case "put":
 		w.put(strings.TrimPrefix(command, "put "))
 	case "offer":

@@ -139,7 +139,7 @@ func (c *Core) endByUpdate(t *task, to record.TaskState, u *Update) {
 		rec.Infrastructure = true
 		message = "refused by Mesos: " + why
 	case to == taskLost:
-		message = "lost (" + u.State.String() + "): " + why
+		message = strings.TrimSuffix("lost ("+u.State.String()+"): "+u.Message, ": ")
 	case to == taskFailed && t.stopping():
 		to = taskKilled // it went down as asked, if not gracefully
 	}
