@@ -33,6 +33,9 @@ func spanAt(loc *time.Location, t int64) span {
 
 // next returns the first due instant after t, in Unix seconds.
 func (s *Schedule) next(t int64) (int64, bool) {
+	if t >= lastInstant {
+		return 0, false
+	}
 	if s.every > 0 {
 		return (floorDiv(t, s.every) + 1) * s.every, true
 	}

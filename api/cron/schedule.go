@@ -1,6 +1,7 @@
 package cron
 
 import (
+	"slices"
 	"time"
 )
 
@@ -57,30 +58,53 @@ func (s *Schedule) Between(after, through time.Time, limit int) (instants []time
 	return instants, more
 }
 
-// Last returns the latest due instant in (after, through], in UTC, or the zero
-// time when there is none. It costs some thirty calls of Next however long the
-// interval is.
-func (s *Schedule) Last(after, through time.Time) time.Time {
-	due := func(t int64) (int64, bool) {
-		next, ok := s.next(t)
-		return next, ok && next <= min(through.Unix(), lastInstant)
-	}
-	// Next never decreases, so the second from which it leaves the interval
-	// can be found by halving; what it returned just before that is the last.
+// Latest returns the latest due instants in (after, through], at most limit of
+// them, in order. Together with a count from Between it serves policies that
+// care for the end of an outage. It takes some ten calls of Next for each
+// instant, however long the interval is.
+func (s *Schedule) Latest(after, through time.Time, limit int) []time.Time {
 	low, high := max(after.Unix(), firstInstant), min(through.Unix(), lastInstant)
-	last, ok := due(low)
-	if !ok {
-		return time.Time{}
+	var instants []time.Time
+	for len(instants) < limit {
+		t, ok := s.last(low, high)
+		if !ok {
+			break
+		}
+		instants = append(instants, time.Unix(t, 0).UTC())
+		high = t - 1
 	}
-	for low = last; low < high; {
+	slices.Reverse(instants)
+	return instants
+}
+
+// last returns the latest due instant in (after, through]. What next returns
+// never decreases, so it looks for the second from which next leaves the
+// interval: back from the end in growing strides, then by halving.
+func (s *Schedule) last(after, through int64) (int64, bool) {
+	stride, low := int64(1), through-1
+	last, ok := s.dueBy(max(low, after), through)
+	for ; !ok && low > after; last, ok = s.dueBy(max(low, after), through) {
+		stride *= 2
+		low -= stride
+	}
+	if !ok || after >= through {
+		return 0, false
+	}
+	for low, high := last, min(low+stride, through); low < high; {
 		middle := low + (high-low+1)/2
-		if t, ok := due(middle); ok {
+		if t, ok := s.dueBy(middle, through); ok {
 			last, low = t, t
 		} else {
 			high = middle - 1
 		}
 	}
-	return time.Unix(last, 0).UTC()
+	return last, true
+}
+
+// dueBy returns the first due instant in (after, through].
+func (s *Schedule) dueBy(after, through int64) (int64, bool) {
+	t, ok := s.next(after)
+	return t, ok && t <= through
 }
 
 // Location returns the time zone the expression is read in.

@@ -167,19 +167,27 @@ func TestBetween_CountsAtMostTheCapOverYearsOfOutage(t *testing.T) {
 	require.Equal(t, cron.MoreCap, more)
 }
 
-func TestLast_FindsTheLatestDueInstant(t *testing.T) {
+func TestLatest_ListsTheEndOfAnInterval(t *testing.T) {
 	t.Parallel()
 	s := parse(t, "30 2 * * *", "Europe/Berlin")
-	for _, c := range []struct{ after, through, want string }{
-		{"2010-01-01T00:00:00Z", "2024-03-31T00:59:59Z", "2024-03-30T02:30:00+01:00"},
-		{"2010-01-01T00:00:00Z", "2024-03-31T01:00:00Z", "2024-03-31T03:00:00+02:00"},
-		{"2024-03-30T02:30:00+01:00", "2024-03-31T03:00:00+02:00", "2024-03-31T03:00:00+02:00"},
-		{"0001-01-01T00:00:00Z", "2024-10-28T00:00:00Z", "2024-10-27T02:30:00+02:00"},
+	for _, c := range []struct {
+		after, through string
+		want           []string
+	}{
+		{"2010-01-01T00:00:00Z", "2024-03-31T00:59:59Z", []string{"2024-03-29T02:30:00+01:00", "2024-03-30T02:30:00+01:00"}},
+		{"2010-01-01T00:00:00Z", "2024-03-31T01:00:00Z", []string{"2024-03-30T02:30:00+01:00", "2024-03-31T03:00:00+02:00"}},
+		{"2024-03-30T02:30:00+01:00", "2024-03-31T03:00:00+02:00", []string{"2024-03-31T03:00:00+02:00"}},
+		{"0001-01-01T00:00:00Z", "2024-10-28T00:00:00Z", []string{"2024-10-26T02:30:00+02:00", "2024-10-27T02:30:00+02:00"}},
+		{"2024-05-01T03:00:00+02:00", "2024-05-02T02:29:59+02:00", nil},
+		{"2024-05-01T03:00:00+02:00", "2020-05-02T02:29:59+02:00", nil},
 	} {
-		require.Equal(t, c.want, s.Last(instant(t, c.after), instant(t, c.through)).In(s.Location()).Format(local))
+		var got []string
+		for _, at := range s.Latest(instant(t, c.after), instant(t, c.through), 2) {
+			got = append(got, at.In(s.Location()).Format(local))
+		}
+		require.Equal(t, c.want, got, "in (%s, %s]", c.after, c.through)
 	}
-	require.True(t, s.Last(instant(t, "2024-05-01T03:00:00+02:00"), instant(t, "2024-05-02T02:29:59+02:00")).IsZero())
-	require.True(t, s.Last(instant(t, "2024-05-01T03:00:00+02:00"), instant(t, "2020-05-02T02:29:59+02:00")).IsZero())
+	require.Empty(t, s.Latest(instant(t, "2010-01-01T00:00:00Z"), instant(t, "2024-03-31T00:59:59Z"), 0))
 }
 
 func TestString_IsTheExpressionAndItsZone(t *testing.T) {
