@@ -132,6 +132,7 @@ func start(t testing.TB, d *api.Definition, options ...option) *run {
 		"MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD=5secs",
 		"LIBPROCESS_PORT=0",
 		"PERIGEE_ALLOW_ROOT=1",
+		"GORACE=atexit_sleep_ms=0", // or every executor waits a second at its end
 		"PERIGEE_CACHE=" + filepath.Join(r.sandbox, "..", filepath.Base(r.sandbox)+"-cache"),
 	}, env...)
 	r.cmd.Stdout, r.cmd.Stderr = r.stderr, r.stderr

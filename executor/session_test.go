@@ -37,6 +37,9 @@ func TestAgent_RestartWithNothingUnacknowledged(t *testing.T) {
 	t.Parallel()
 	r := start(t, definition("exec sleep 1000"))
 	r.await("RUNNING")
+	// What comes after an acknowledgement is read after it.
+	r.agent.kill("task-0", -1)
+	r.eventually("the executor's reading", func() bool { return contains(r.stderr.String(), "task-0") })
 	r.agent.crash()
 	r.agent.listen()
 	r.eventually("a second subscription", func() bool { return len(r.agent.subscriptions()) == 2 })
