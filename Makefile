@@ -1,0 +1,38 @@
+# `make dev` and `make test` install what is missing; see scripts/deps.
+
+GO      ?= go
+ARGS    ?=
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/perigee-sched/perigee/server.Version=$(VERSION)
+# On two cores, more packages at a time only make tests with deadlines wait.
+PACKAGES_AT_A_TIME ?= 2
+
+.PHONY: dev test build bench sim clean
+
+## dev: a Mesos cluster, a scheduler and three example jobs on this machine
+dev: build
+	@scripts/deps dev
+	@exec bin/perigee dev $(ARGS)
+
+## test: everything, with the race detector
+test:
+	@scripts/deps test
+	$(GO) vet ./...
+	$(GO) test -race -timeout 9m -p $(PACKAGES_AT_A_TIME) ./...
+
+## build: bin/perigee and bin/perigee-executor
+build:
+	@mkdir -p bin
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/perigee .
+	@CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -ldflags '-s -w' -o bin/perigee-executor ./executor/cmd/perigee-executor
+
+## bench: the figures of docs/performance.md
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+
+## sim: the simulation at length; ARGS go to its test
+sim:
+	PERIGEE_TEST_SIM=full $(GO) test -timeout 30m -count 1 ./scheduler/sim $(ARGS)
+
+clean:
+	rm -rf bin build .perigee

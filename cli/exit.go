@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/config"
+)
+
+// Exit statuses; docs/cli.md has them for users.
+const (
+	codeFailed      = 1   // what was asked for was tried, and failed
+	codeUsage       = 2   // the command line is wrong
+	codeInvalid     = 3   // a file or value that was given is wrong
+	codeNotFound    = 4   // there is no such job, task, run …
+	codeConflict    = 5   // refused because of the state that it is in
+	codeUnavailable = 6   // no scheduler answers, or it cannot write now
+	codeTimedOut    = 124 // --timeout
+	codeInterrupted = 130 // Ctrl-C
+)
+
+// exitError is an error with an exit status of its own.
+type exitError struct {
+	code  int
+	err   error
+	quiet bool // all was said already
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &exitError{code: codeUsage, err: fmt.Errorf(format, args...)}
+}
+
+func failed(format string, args ...any) error {
+	return &exitError{code: codeFailed, err: fmt.Errorf(format, args...)}
+}
+
+func notFound(format string, args ...any) error {
+	return &exitError{code: codeNotFound, err: fmt.Errorf(format, args...)}
+}
+
+func timedOut(format string, args ...any) error {
+	return &exitError{code: codeTimedOut, err: fmt.Errorf(format, args...)}
+}
+
+// codeOf is the one place where errors become exit statuses.
+func codeOf(err error) int {
+	var (
+		exit    *exitError
+		problem *api.Problem
+		wrong   *config.Error
+	)
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.code
+	case errors.As(err, &problem):
+		return codeOfStatus(problem.Status)
+	case errors.As(err, &wrong), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return codeInvalid
+	case unreachable(err):
+		return codeUnavailable
+	}
+	return codeFailed
+}
+
+func codeOfStatus(status int) int {
+	switch status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusForbidden:
+		return codeInvalid
+	case http.StatusNotFound, http.StatusGone:
+		return codeNotFound
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return codeConflict
+	case http.StatusServiceUnavailable:
+		return codeUnavailable
+	}
+	return codeFailed
+}
+
+// unreachable says whether the connection to the scheduler failed.
+func unreachable(err error) bool {
+	var request *url.Error
+	var network net.Error
+	return errors.As(err, &request) && !errors.Is(err, context.Canceled) || errors.As(err, &network)
+}
+
+// report tells the user about an error and returns the exit status.
+func (a *app) report(err error) int {
+	code := codeOf(err)
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) && exit.quiet {
+		return code
+	}
+	if a.json() {
+		var problem *api.Problem
+		if !errors.As(err, &problem) {
+			problem = &api.Problem{Title: "the command failed", Detail: explained(a, err)}
+		}
+		if text, jsonErr := json.Marshal(problem); jsonErr == nil {
+			fmt.Fprintln(a.Err, string(text))
+			return code
+		}
+	}
+	fmt.Fprintln(a.Err, a.paint(red, "error:"), explained(a, err))
+	if code == codeUsage {
+		fmt.Fprintln(a.Err, "perigee --help lists the commands, perigee COMMAND --help what each takes")
+	}
+	return code
+}
+
+// explained is an error in words that say what to do.
+func explained(a *app, err error) string {
+	var exit *exitError
+	var problem *api.Problem
+	switch {
+	case errors.As(err, &exit), errors.As(err, &problem):
+	case unreachable(err):
+		address, reason := "", err
+		var request *url.Error
+		if errors.As(err, &request) {
+			reason = request.Err
+			if u, parseErr := url.Parse(request.URL); parseErr == nil {
+				address = " at " + u.Scheme + "://" + u.Host
+			}
+		}
+		why := reason.Error()
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			why = "connection refused"
+		}
+		return fmt.Sprintf("no scheduler answers%s: %s\n"+
+			"Is it running? `make dev` starts one on this machine; PERIGEE_API or --api names another.", address, why)
+	}
+	text := err.Error()
+	if problem != nil {
+		// The paths of a request are of no use to who wrote a file or flags.
+		text = strings.ReplaceAll(text, "\n  body.", "\n  ")
+		text = strings.ReplaceAll(text, "\n  query.", "\n  ")
+	}
+	return text
+}

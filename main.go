@@ -1,0 +1,34 @@
+// Command perigee runs services, crons and batch jobs on Apache Mesos: the
+// scheduler, a cluster for development, and the command line for both.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/perigee-sched/perigee/cli"
+	"github.com/perigee-sched/perigee/devcluster"
+	"github.com/perigee-sched/perigee/devcluster/command"
+	"github.com/perigee-sched/perigee/devcluster/container"
+)
+
+func main() {
+	// The agents of devcluster start this program again: to supervise an
+	// executor, and as the executor of tasks that bring none.
+	if code, ok := container.Supervise(); ok {
+		os.Exit(code)
+	}
+	if len(os.Args) > 1 && os.Args[1] == command.Argument {
+		os.Exit(command.Main())
+	}
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)() // a second Ctrl-C ends at once
+	return cli.Run(ctx, os.Args[1:], cli.Standard(), devcluster.Command())
+}
