@@ -66,8 +66,8 @@ func TestEvents_FiltersByTeamJobAndType(t *testing.T) {
 		filter client.EventFilter
 		want   []string
 	}{
-		{client.EventFilter{Team: "web"}, []string{"web/prod/a", "web/test/b"}},
-		{client.EventFilter{Job: "*/prod/*"}, []string{"web/prod/a", "etl/prod/c"}},
+		{client.EventFilter{Team: "web"}, []string{"web/test/b", "web/prod/a"}},
+		{client.EventFilter{Job: "*/prod/*"}, []string{"etl/prod/c", "web/prod/a"}},
 		{client.EventFilter{Job: "etl/prod/c"}, []string{"etl/prod/c"}},
 	} {
 		c.filter.Type = "job.paused,job.nothing"
@@ -75,7 +75,7 @@ func TestEvents_FiltersByTeamJobAndType(t *testing.T) {
 		events, err := w.Events(ctx, c.filter)
 		require.NoError(t, err)
 		defer events.Close()
-		for _, job := range []string{"web/prod/a", "web/test/b", "etl/prod/c", "etl/test/d"} {
+		for _, job := range []string{"etl/test/d", "etl/prod/c", "web/test/b", "web/prod/a"} {
 			w.put(job, batch)
 			_, err := w.PauseJob(ctx, job, "", client.WriteOptions{})
 			require.NoError(t, err)

@@ -1,10 +1,12 @@
 package server_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,8 +18,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"context"
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
@@ -234,10 +234,12 @@ func TestPanic_IsAnsweredWithAProblem(t *testing.T) {
 	require.Equal(t, 200, w.do("GET", "/healthz", "").status)
 }
 
-// A server that stops ends its streams, and lets requests finish.
+// A server that stops ends its streams; what is followed does not look complete.
 func TestRun_StopEndsStreams(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
+	task := w.oneTask()
+	w.mesos.write(task, "logs/stdout", "one\n")
 	w.options.Metrics = nil
 	s, err := server.New(w.options)
 	require.NoError(t, err)
@@ -246,15 +248,19 @@ func TestRun_StopEndsStreams(t *testing.T) {
 	run, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.Run(run, l) }()
-	resp, err := http.Get("http://" + l.Addr().String() + "/v1/events")
+	w.Client, err = client.New(l.Addr().String())
+	require.NoError(t, err)
+	so, end := w.follow(task, "logs/stdout", 0)
+	w.eventually("the first line", func() bool { return so() == "one\n" })
+	resp, err := http.Get(w.Base() + "/v1/events")
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	began := time.Now()
 	stop()
 	require.NoError(t, <-done)
 	require.Less(t, time.Since(began), 5*time.Second, "it does not wait for streams")
-	_, err = http.Get("http://" + l.Addr().String() + "/healthz")
-	require.Error(t, err)
+	require.ErrorIs(t, end(), io.ErrUnexpectedEOF)
+	require.Error(t, w.Ready(ctx))
 }
 
 func TestClient_SaysWhatIsWrong(t *testing.T) {
