@@ -1,7 +1,7 @@
 package model
 
 import (
-	"net"
+	"net/netip"
 	"strings"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
@@ -76,7 +76,7 @@ func validMachines(ids []mesos.MachineID, seen map[machineID]bool, twice string)
 		switch {
 		case id.hostname == "" && id.ip == "":
 			return badRequest("Both 'hostname' and 'ip' for a machine are empty")
-		case id.ip != "" && net.ParseIP(id.ip).To4() == nil:
+		case id.ip != "" && !ipv4(id.ip):
 			return badRequest("Failed to parse IP address '%s'", id.ip)
 		case seen[id]:
 			return badRequest("Machine '%v' %s", id, twice)
@@ -170,4 +170,9 @@ func (ma *master) maintenanceStatus() *operator.Response_GetMaintenanceStatus {
 		}
 	}
 	return out
+}
+
+func ipv4(text string) bool {
+	ip, err := netip.ParseAddr(text)
+	return err == nil && ip.Unmap().Is4()
 }

@@ -3,7 +3,7 @@ package model
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -101,8 +101,9 @@ func masterInfo(id string, o Options) mesos.MasterInfo {
 			{Type: capabilityQuotaV2},
 		},
 	}
-	if ip := net.ParseIP(o.IP).To4(); ip != nil {
-		info.IP = binary.LittleEndian.Uint32(ip) // network order, as an integer of the master's machine
+	if ipv4(o.IP) {
+		ip := netip.MustParseAddr(o.IP).Unmap().As4()
+		info.IP = binary.LittleEndian.Uint32(ip[:]) // network order, as an integer of the master's machine
 	}
 	return info
 }
