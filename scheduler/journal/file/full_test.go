@@ -90,6 +90,33 @@ func TestFullDiskThenDeath(t *testing.T) {
 	fill(t, j, at, 3)
 }
 
+// What a failed sync was to write is not looked for in the page cache: it goes into another file.
+func TestFailedSyncIsNotBelievedLater(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	disk := &faultyDisk{}
+	j, at := lead(t, dir, Options{disk: disk})
+	ends := fill(t, j, at, 3)
+	at.Index += 3
+	heal := disk.fail(2, 1) // the first operation of an append is its write
+	err := j.Append(t.Context(), []*record.Entry{entryAt(at, 100)})
+	require.ErrorContains(t, err, "sync: injected fault")
+	require.True(t, heal())
+	require.NoError(t, j.Resolve(t.Context()))
+	require.NoError(t, j.Close())
+	first, _, err := readSegment(filepath.Join(dir, firstSegment))
+	require.NoError(t, err)
+	info, err := os.Stat(first.path)
+	require.NoError(t, err)
+	require.Equal(t, ends[2], info.Size(), "the suspect bytes are cut off")
+	second, data, err := readSegment(filepath.Join(dir, "00000002.log"))
+	require.NoError(t, err)
+	require.Equal(t, at.Index, second.base)
+	next, err := second.scan(data, func(frame) error { return nil })
+	require.NoError(t, err)
+	require.Equal(t, at.Index+1, next)
+}
+
 func bigRecord(index uint64) stateSource {
 	return stateSource{index, map[string]string{"cluster": string(make([]byte, 2<<20))}}
 }

@@ -3,7 +3,6 @@ package file
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -277,37 +276,64 @@ func cutAgainAndAgain(t *testing.T, rng *rand.Rand, flaky int) {
 }
 
 // liveUntilCut appends and compacts until nothing works any more, and returns the entry whose
-// outcome it did not learn.
+// outcome it did not learn. A process that meets a failed sync may end there; what the next one
+// is told counts as acknowledged.
 func liveUntilCut(t *testing.T, dir string, disk *powerDisk, rng *rand.Rand, acknowledged *[]*record.Entry) (unknown *record.Entry) {
-	j, err := Open(dir, Options{disk: disk, segmentBytes: 1 << 10})
-	if err != nil {
-		require.True(t, errors.Is(err, errPower) || errors.Is(err, errFault), "%v", err)
-		return nil
-	}
-	defer j.Close()
-	at, err := j.Lead(t.Context(), new(wholeState))
-	for ; err != nil; at, err = j.Lead(t.Context(), new(wholeState)) {
-		require.True(t, errors.Is(err, errPower) || errors.Is(err, errFault), "%v", err)
-		if errors.Is(err, errPower) {
-			return nil
+	for {
+		j, at := openUntilCut(t, dir, disk, acknowledged, unknown)
+		if j == nil {
+			return unknown
+		}
+		died := false
+		unknown, died = appendUntilCut(t, j, at, rng, acknowledged)
+		require.NoError(t, j.lockFile.Close())
+		if !died {
+			return unknown
 		}
 	}
+}
+
+func openUntilCut(t *testing.T, dir string, disk *powerDisk, acknowledged *[]*record.Entry, unknown *record.Entry) (*Journal, journal.Position) {
+	for {
+		j, err := Open(dir, Options{disk: disk, segmentBytes: 1 << 10})
+		if err == nil {
+			var at journal.Position
+			var found wholeState
+			if at, err = j.Lead(t.Context(), &found); err == nil {
+				if found.last > uint64(len(*acknowledged)) {
+					*acknowledged = append(*acknowledged, unknown)
+				}
+				return j, at
+			}
+			require.NoError(t, j.Close())
+		}
+		if errors.Is(err, errPower) {
+			return nil, journal.Position{}
+		}
+		require.ErrorIs(t, err, errFault)
+	}
+}
+
+func appendUntilCut(t *testing.T, j *Journal, at journal.Position, rng *rand.Rand, acknowledged *[]*record.Entry) (unknown *record.Entry, died bool) {
 	for {
 		e := entryAt(at, rng.IntN(400))
 		e.Puts[0].Key = fmt.Sprintf("task/%d", rng.IntN(30))
 		err := j.Append(t.Context(), []*record.Entry{e})
+		if errors.Is(err, errFault) && rng.IntN(2) == 0 {
+			return e, true
+		}
 		for errors.Is(err, journal.ErrUnknown) && !errors.Is(err, errPower) {
 			err = j.Resolve(t.Context())
 		}
 		if err != nil {
 			require.ErrorIs(t, err, errPower)
-			return e
+			return e, false
 		}
 		*acknowledged = append(*acknowledged, e)
 		at.Index++
 		if rng.IntN(8) == 0 {
 			err := j.Compact(t.Context(), stateSource{at.Index - 1, stateOf(*acknowledged)})
-			require.True(t, err == nil || errors.Is(err, errPower) || errors.Is(err, errFault) || errors.Is(err, fs.ErrNotExist), "%v", err)
+			require.True(t, err == nil || errors.Is(err, errPower) || errors.Is(err, errFault), "%v", err)
 		}
 	}
 }
