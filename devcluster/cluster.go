@@ -141,6 +141,14 @@ func (c *Cluster) StandbyAddr() string {
 	return c.standby.Addr().String()
 }
 
+// AgentAddr is host:port of an agent, "" if there is none of that name.
+func (c *Cluster) AgentAddr(name string) string {
+	if a := c.byName[name]; a != nil {
+		return a.addr()
+	}
+	return ""
+}
+
 // Agents are the names of the agents, for StopAgent and its like.
 func (c *Cluster) Agents() []string {
 	var names []string

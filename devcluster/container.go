@@ -87,9 +87,7 @@ func (a *agentProcess) launch(l model.LaunchContainer) {
 			x.launched = true
 			close(x.started)
 			if a.containers[x.id] != x {
-				if p != nil {
-					p.Close() // the agent died meanwhile; its next life finds the container
-				}
+				a.disown(x.id, p)
 				return
 			}
 			if err != nil {
@@ -107,6 +105,21 @@ func (a *agentProcess) launch(l model.LaunchContainer) {
 				a.kill9(x)
 			}
 		})
+	})
+}
+
+// disown is for a container that was started while its agent died: the agent's
+// next life may have found it, and otherwise has given it up.
+func (a *agentProcess) disown(id string, p *process.Process) {
+	if p == nil {
+		return
+	}
+	adopted := a.containers[id] != nil
+	a.c.work.Go(func() {
+		if !adopted {
+			a.destroyAll([]*process.Process{p})
+		}
+		p.Close()
 	})
 }
 
@@ -229,7 +242,15 @@ func (a *agentProcess) adopt(now time.Time, x *container, p *process.Process) {
 				a.c.model.ContainerExited(now, a.name, x.id, status)
 			}
 		})
+		a.forgetState(x.id)
 	})
+}
+
+// forgetState removes what was kept to readopt a container that is over.
+func (a *agentProcess) forgetState(container string) {
+	if err := os.RemoveAll(a.stateDir(container)); err != nil {
+		a.c.opts.Logger.Warn("forget container", "agent", a.name, "error", err)
+	}
 }
 
 // destroy kills a container, at once or as soon as it is started.
@@ -283,24 +304,21 @@ func (a *agentProcess) readopt(now time.Time) {
 	life := a.life
 	for _, d := range dirs {
 		if !known[d.Name()] {
-			dir := a.stateDir(d.Name())
-			a.c.work.Go(func() { a.sweep(life, dir) })
+			a.c.work.Go(func() { a.sweep(life, d.Name()) })
 		}
 	}
 }
 
 // sweep destroys a container that nobody knows any more.
-func (a *agentProcess) sweep(ctx context.Context, dir string) {
-	if p, err := process.Adopt(dir); err == nil {
+func (a *agentProcess) sweep(ctx context.Context, container string) {
+	if p, err := process.Adopt(a.stateDir(container)); err == nil {
 		err := p.Destroy(ctx)
 		p.Close()
 		if err != nil {
 			return
 		}
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		a.c.opts.Logger.Warn("forget container", "agent", a.name, "error", err)
-	}
+	a.forgetState(container)
 }
 
 // processes are those of all containers. What is still being launched is given

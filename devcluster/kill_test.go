@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -148,16 +149,22 @@ func (f *testFramework) state(task, state string) map[string]any {
 
 func (f *testFramework) launch(id, command string) (agent any) {
 	f.t.Helper()
+	return f.launchAs(id, map[string]any{"command": map[string]any{"value": command}})
+}
+
+// launchAs launches a task with more fields, a command by default.
+func (f *testFramework) launchAs(id string, more map[string]any) (agent any) {
+	f.t.Helper()
 	f.call("REVIVE", nil)
 	offer := f.next("OFFERS", func(map[string]any) bool { return true })["offers"].(map[string]any)["offers"].([]any)[0].(map[string]any)
 	scalar := func(name string, v float64) map[string]any {
 		return map[string]any{"name": name, "type": "SCALAR", "scalar": map[string]any{"value": v}}
 	}
+	task := map[string]any{"name": id, "task_id": map[string]any{"value": id}, "agent_id": offer["agent_id"],
+		"resources": []any{scalar("cpus", 0.1), scalar("mem", 32)}, "command": map[string]any{"value": "true"}}
+	maps.Copy(task, more)
 	f.call("ACCEPT", map[string]any{"offer_ids": []any{offer["id"]}, "filters": map[string]any{"refuse_seconds": 0},
-		"operations": []any{map[string]any{"type": "LAUNCH", "launch": map[string]any{"task_infos": []any{map[string]any{
-			"name": id, "task_id": map[string]any{"value": id}, "agent_id": offer["agent_id"],
-			"resources": []any{scalar("cpus", 0.1), scalar("mem", 32)},
-			"command":   map[string]any{"value": command}}}}}}})
+		"operations": []any{map[string]any{"type": "LAUNCH", "launch": map[string]any{"task_infos": []any{task}}}}})
 	return offer["agent_id"]
 }
 

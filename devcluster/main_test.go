@@ -13,8 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perigee-sched/perigee/devcluster"
-	"github.com/perigee-sched/perigee/devcluster/command"
-	"github.com/perigee-sched/perigee/devcluster/container"
 )
 
 // hookArgument makes this test binary post to a URL and end, for programs that
@@ -25,13 +23,11 @@ const hookArgument = "devcluster-hook"
 const clusterArgument = "devcluster-run"
 
 func TestMain(m *testing.M) {
-	if code, ok := container.Supervise(); ok {
+	if code, ok := devcluster.RunHidden(); ok {
 		os.Exit(code)
 	}
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case command.Argument:
-			os.Exit(command.Main())
 		case hookArgument:
 			os.Exit(post(os.Args[2]))
 		case clusterArgument:

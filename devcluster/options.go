@@ -23,8 +23,8 @@ type Options struct {
 	Ephemeral bool
 
 	// CommandExecutor is the command line of the default executor, which runs
-	// tasks that have a command and no executor: a program that calls
-	// command.Main. Default: this program with command.Argument.
+	// tasks that have a command and no executor. Default: this program with
+	// command.Argument, which RunHidden knows.
 	CommandExecutor []string
 
 	AllocationInterval            time.Duration // 1 s

@@ -182,9 +182,8 @@ func (a *agent) recover(records map[string][]byte) {
 		return
 	}
 	a.id = self.ID
-	// The address may have changed, what the agent is may not.
-	info.Hostname, info.Port = a.info.Hostname, a.info.Port
-	a.info = &info
+	// What the agent was given this time counts; only its id is from before.
+	a.info.ID = info.ID
 	var d mesos.DrainConfig
 	if b := records["drain"]; b != nil && d.Unmarshal(b) == nil {
 		a.drainOf, a.drainStart = &d, a.m.now
