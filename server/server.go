@@ -121,6 +121,7 @@ func (p *process) engineOptions(caller engine.Caller, executors mesos.ExecutorOp
 		Core: core.Config{
 			Overhead: executors.Overhead(), DefaultUser: p.Config.Defaults.User,
 			ReplaceAfter: p.Config.Defaults.UnreachableReplaceAfter.Millis(), FinishedKeep: p.Config.Finished.Keep,
+			InstancesMost: p.Config.Limits.Instances, PendingMost: p.Config.Limits.Pending,
 		},
 		Journal: p.journal, Caller: caller, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
 		Elected: core.Elected{

@@ -20,6 +20,9 @@ type Config struct {
 	// FinishedKeep bounds the finished tasks that stay in the journal, and the
 	// finished runs likewise; 50,000 when 0.
 	FinishedKeep int
+	// InstancesMost of a service, and PendingMost tasks that wait to be placed
+	// before more runs are refused; 10,000 and 100,000 when 0.
+	InstancesMost, PendingMost int
 }
 
 // Core decides. See the package's documentation for how to use it.
@@ -62,6 +65,12 @@ func newCore(cfg Config) *Core {
 	}
 	if cfg.FinishedKeep == 0 {
 		cfg.FinishedKeep = 50_000
+	}
+	if cfg.InstancesMost == 0 {
+		cfg.InstancesMost = 10_000
+	}
+	if cfg.PendingMost == 0 {
+		cfg.PendingMost = 100_000
 	}
 	return &Core{
 		cfg:         cfg,

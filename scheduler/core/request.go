@@ -92,7 +92,22 @@ func unchanged(j *job) Result {
 	return Result{Job: j.rec.Key, Revision: j.rec.Revision, Deploy: j.rec.Deploy}
 }
 
+// tooMany refuses more instances than the scheduler allows.
+func (c *Core) tooMany(job string, instances int) *Error {
+	if instances <= c.cfg.InstancesMost {
+		return nil
+	}
+	return &Error{Kind: Invalid, Detail: fmt.Sprintf("%s wants %d instances", job, instances), Fields: []api.ProblemField{{
+		Location: "instances", Value: instances,
+		Message: fmt.Sprintf("this scheduler allows %d at most (limits.instances in its configuration)", c.cfg.InstancesMost)}}}
+}
+
 func (c *Core) putJob(op PutJob, actor string) (Result, *Error) {
+	if n := op.Spec.Instances; n != nil {
+		if err := c.tooMany(op.Spec.Job, *n); err != nil {
+			return Result{}, err
+		}
+	}
 	j := c.jobs[op.Spec.Job]
 	if j == nil {
 		if op.IfMatch != nil {
@@ -268,6 +283,9 @@ func (c *Core) resumeJob(j *job, actor string) (Result, *Error) {
 func (c *Core) scaleJob(j *job, instances int, actor string) (Result, *Error) {
 	if j.kind() != api.KindService {
 		return Result{}, conflict("%s is a %s: only services have instances", j.rec.Key, j.kind())
+	}
+	if err := c.tooMany(j.rec.Key, instances); err != nil {
+		return Result{}, err
 	}
 	if uint32(instances) == j.rec.Instances {
 		return unchanged(j), nil

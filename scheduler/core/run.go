@@ -233,6 +233,10 @@ func (c *Core) startRuns(j *job, op StartRuns, actor string) (Result, *Error) {
 		}
 		bound[i] = values
 	}
+	if n := c.queue.pending + len(op.Runs); n > c.cfg.PendingMost {
+		return Result{}, conflict("%d tasks wait to be placed already, and this scheduler allows %d at most (limits.pending in its configuration): start these %d later",
+			c.queue.pending, c.cfg.PendingMost, len(op.Runs))
+	}
 	state, err := c.handRunState(j, len(op.Runs))
 	if err != nil {
 		return Result{}, err

@@ -83,7 +83,7 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) load() {
-	c, err := Load(Config{Overhead: Amounts{CPUs: 10, Memory: 32_000}, DefaultUser: "nobody"}, func(yield func(string, Record) bool) {
+	c, err := Load(Config{Overhead: Amounts{CPUs: 10, Memory: 32_000}, DefaultUser: "nobody", PendingMost: 50}, func(yield func(string, Record) bool) {
 		for key, m := range w.records {
 			if !yield(key, proto.Clone(m)) {
 				return
