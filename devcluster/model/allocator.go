@@ -202,7 +202,7 @@ func (al *allocator) choose(clients []*client, s *slave) (*client, time.Time) {
 	var best *client
 	var ends time.Time
 	for _, c := range clients {
-		if best != nil && !al.before(c, best) {
+		if best != nil && !al.before(c, best) || !capable(c.framework, s) {
 			continue
 		}
 		if no, until := c.framework.filtered(al.ma.m.now, roleOn{c.role, s.id}, s.free); no {
@@ -214,6 +214,11 @@ func (al *allocator) choose(clients []*client, s *slave) (*client, time.Time) {
 		best = c
 	}
 	return best, ends
+}
+
+// capable keeps agents with GPUs for frameworks that say they use them.
+func capable(f *framework, s *slave) bool {
+	return s.total.scalar("gpus") == 0 || hasCapability(f.info, mesos.FrameworkInfo_Capability_GPU_RESOURCES)
 }
 
 // offer takes all that is free on an agent.

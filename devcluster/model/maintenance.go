@@ -86,6 +86,11 @@ func validMachines(ids []mesos.MachineID, seen map[machineID]bool, twice string)
 	return okay()
 }
 
+func isIPv4(text string) bool {
+	ip, err := netip.ParseAddr(text)
+	return err == nil && ip.Is4()
+}
+
 // setSchedule replaces the schedule. Whoever has an offer on a machine whose
 // plan changes gets a new one that says so.
 func (ma *master) setSchedule(s maintenance.Schedule) {

@@ -123,6 +123,21 @@ func TestOffers_SmallestShareFirst(t *testing.T) {
 	c.requireBooked()
 }
 
+func TestOffers_GPUsOnlyToThoseWhoUseThem(t *testing.T) {
+	c := newCluster(t, 1)
+	resources, err := ParseResources("cpus:4;mem:4096;gpus:2")
+	require.NoError(t, err)
+	c.m.AddAgent(AgentSpec{Name: "gpu", Hostname: "gpu", IP: "10.0.1.1", Port: 5051, Resources: resources})
+	c.m.StartAgent(c.now, "gpu", nil)
+	c.perform()
+	f := c.subscribe("")
+	require.NotContains(t, f.offers(), "gpu")
+	g := c.subscribe("", func(i *mesos.FrameworkInfo) {
+		i.Capabilities = append(i.Capabilities, mesos.FrameworkInfo_Capability{Type: mesos.FrameworkInfo_Capability_GPU_RESOURCES})
+	})
+	require.Contains(t, g.offers(), "gpu")
+}
+
 func TestFailover_TimeoutRemovesTheFramework(t *testing.T) {
 	c := newCluster(t, 1)
 	f := c.subscribe("")
