@@ -8,24 +8,22 @@ import "time"
 type span struct{ start, end, offset int64 }
 
 const (
-	// always stands for a span without a beginning or an end.
+	// always stands for the end of a span that has none.
 	always = 1 << 60
 	// twoDays is more than clocks can differ: the largest change on record
 	// is one day, and offsets lie between -16 h and +16 h.
 	twoDays = 2 * 86400
 )
 
-// spanAt returns the span of loc that holds instant t. Neighbouring spans may
-// have the same offset, where only the zone's abbreviation changes.
-func spanAt(loc *time.Location, t int64) span {
+// spanFrom returns the span of loc from instant t on. Where it began is not
+// asked: ZoneBounds answers with a new year's day, and at times with one before
+// the end of the span it precedes, where a zone's table gives way to its rule.
+// An end may only change the zone's abbreviation, or nothing.
+func spanFrom(loc *time.Location, t int64) span {
 	at := time.Unix(t, 0).In(loc)
-	start, end := at.ZoneBounds()
 	_, offset := at.Zone()
-	s := span{start: -always, end: always, offset: int64(offset)}
-	if !start.IsZero() {
-		s.start = start.Unix()
-	}
-	if !end.IsZero() {
+	s := span{start: t, end: always, offset: int64(offset)}
+	if _, end := at.ZoneBounds(); !end.IsZero() {
 		s.end = end.Unix()
 	}
 	return s
@@ -40,12 +38,12 @@ func (s *Schedule) next(t int64) (int64, bool) {
 		return (floorDiv(t, s.every) + 1) * s.every, true
 	}
 	elapsed := s.hour == allHours
-	sp := spanAt(s.loc, t)
+	sp := spanFrom(s.loc, t)
 	// lo is the first wall time that is still to come, w the first tick from
 	// there on: the one this walk along the spans has to find the instant of.
 	lo := t + 1 + sp.offset
 	if !elapsed {
-		lo = max(lo, s.highWater(sp, t))
+		lo = max(lo, s.highWater(t))
 	}
 	sp.start = t + 1
 	for w := s.nextWall(lo); w < never; {
@@ -71,14 +69,12 @@ func (s *Schedule) next(t int64) (int64, bool) {
 	return 0, false
 }
 
-// highWater returns the first wall time that the clock had not yet reached at
-// instant t, looking only at the spans before sp, which holds t.
-func (s *Schedule) highWater(sp span, t int64) int64 {
+// highWater returns a wall time that everything before was reached by the clock
+// in the spans that ended within two days before instant t.
+func (s *Schedule) highWater(t int64) int64 {
 	mark := int64(-always)
-	for start := sp.start; start > t-twoDays; {
-		before := spanAt(s.loc, start-1)
-		mark = max(mark, start+before.offset)
-		start = before.start
+	for sp := spanFrom(s.loc, t-twoDays); sp.end <= t; sp = spanFrom(s.loc, sp.end) {
+		mark = max(mark, sp.end+sp.offset)
 	}
 	return mark
 }
@@ -86,7 +82,7 @@ func (s *Schedule) highWater(sp span, t int64) int64 {
 // lostInJump tells whether the clock, jumping to wall time to at the start of
 // sp, skipped a tick from w on that has no tick at the same elapsed time.
 func (s *Schedule) lostInJump(w, to int64, sp span) bool {
-	gap := sp.offset - spanAt(s.loc, sp.start-1).offset
+	gap := sp.offset - spanFrom(s.loc, sp.start-1).offset
 	for ; w < to; w = s.nextWall(w + 1) {
 		if s.nextWall(w+gap) != w+gap {
 			return true
@@ -100,7 +96,7 @@ func (s *Schedule) lostInJump(w, to int64, sp span) bool {
 // can be shown again, and no clock shows w two days early.
 func (s *Schedule) spanTowards(w int64, sp span, t int64) span {
 	if near := w - sp.offset - twoDays; sp.end > t+twoDays && near > sp.end {
-		return spanAt(s.loc, near)
+		return spanFrom(s.loc, near)
 	}
-	return spanAt(s.loc, sp.end)
+	return spanFrom(s.loc, sp.end)
 }

@@ -44,6 +44,9 @@ func TestNext_AcrossChangesOfTheClock(t *testing.T) {
 		{"a skipped Sunday time", "Europe/Berlin", "30 2 * * sun", "2024-03-24T02:30:00+01:00",
 			[]string{"2024-03-31T03:00:00+02:00", "2024-04-07T02:30:00+02:00"}},
 
+		{"yearly, just before the clock changes", "Europe/Berlin", "0 12 30 3 *", "2022-04-01T00:00:00Z",
+			[]string{"2023-03-30T12:00:00+02:00", "2024-03-30T12:00:00+01:00", "2025-03-30T12:00:00+02:00"}},
+
 		// Every hour: elapsed time.
 		{"every 15 minutes through a gap", "Europe/Berlin", "*/15 * * * *", "2024-03-31T01:30:00+01:00",
 			[]string{"2024-03-31T01:45:00+01:00", "2024-03-31T03:00:00+02:00", "2024-03-31T03:15:00+02:00"}},
@@ -82,6 +85,9 @@ func TestNext_AcrossChangesOfTheClock(t *testing.T) {
 		{"a Saturday evening repeated, hourly", "America/Sao_Paulo", "15 * * * sat", "2018-02-17T22:15:00-02:00",
 			[]string{"2018-02-17T23:15:00-02:00", "2018-02-17T23:15:00-03:00", "2018-02-24T00:15:00-03:00"}},
 
+		{"a date's last hour repeated, next due in a year", "America/Sao_Paulo", "15 * 17 2 *", "2018-02-17T22:15:00-02:00",
+			[]string{"2018-02-17T23:15:00-02:00", "2018-02-17T23:15:00-03:00", "2019-02-17T00:15:00-03:00"}},
+
 		// Lord Howe: 2024-10-06 02:00 becomes 02:30; 2024-04-07 02:00 becomes 01:30.
 		{"half an hour skipped", "Australia/Lord_Howe", "15 2 * * *", "2024-10-05T02:15:00+10:30",
 			[]string{"2024-10-06T02:30:00+11:00", "2024-10-07T02:15:00+11:00"}},
@@ -93,6 +99,9 @@ func TestNext_AcrossChangesOfTheClock(t *testing.T) {
 			[]string{"2024-10-06T01:00:00+10:30", "2024-10-06T02:30:00+11:00", "2024-10-06T03:00:00+11:00"}},
 		{"every 15 minutes through half an hour repeated", "Australia/Lord_Howe", "*/15 * * * *", "2024-04-07T01:30:00+11:00",
 			[]string{"2024-04-07T01:45:00+11:00", "2024-04-07T01:30:00+10:30", "2024-04-07T01:45:00+10:30", "2024-04-07T02:00:00+10:30"}},
+
+		{"where the zone's table gives way to its rule", "Australia/Lord_Howe", "0 * * * *", "2038-01-19T02:14:06Z",
+			[]string{"2038-01-19T14:00:00+11:00", "2038-01-19T15:00:00+11:00"}},
 
 		// Kathmandu has no changes; 1986-01-01 00:00 became 00:15.
 		{"an offset of 5:45", "Asia/Kathmandu", "30 2 * * *", "2024-03-30T00:00:00Z",

@@ -187,6 +187,8 @@ func TestLatest_ListsTheEndOfAnInterval(t *testing.T) {
 		}
 		require.Equal(t, c.want, got, "in (%s, %s]", c.after, c.through)
 	}
+	every := parse(t, "@every 1s", "")
+	require.Equal(t, []time.Time{time.Unix(6, 0).UTC(), time.Unix(7, 0).UTC()}, every.Latest(time.Unix(0, 0), time.Unix(7, 0), 2))
 	require.Empty(t, s.Latest(instant(t, "2010-01-01T00:00:00Z"), instant(t, "2024-03-31T00:59:59Z"), 0))
 }
 
