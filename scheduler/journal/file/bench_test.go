@@ -15,7 +15,7 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
-// groupOf makes a group of n records of about 1 KiB of entry in all, or as many as fill size bytes.
+// groupOf makes a group of one entry of about size bytes with n records.
 func groupOf(at journal.Position, size, n int) []*record.Entry {
 	e := &record.Entry{Index: at.Index, Epoch: at.Epoch, At: 1 << 40}
 	value := []byte(strings.Repeat("v", size/n-24))
@@ -121,8 +121,8 @@ func (s bulk) Records(string) iter.Seq2[string, []byte] {
 	}
 }
 
-// BenchmarkAppendBesideCompact appends 1 KiB groups while snapshots of 1,000,000 records (500 MB) are written one
-// after another: its latencies against BenchmarkAppend's are the stall.
+// BenchmarkAppendBesideCompact appends 1 KiB groups while snapshots of no, 100,000 (50 MB) and
+// 1,000,000 records are written one after another: the difference in latency is the stall.
 func BenchmarkAppendBesideCompact(b *testing.B) {
 	for _, records := range []int{0, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("%drecords", records), func(b *testing.B) {

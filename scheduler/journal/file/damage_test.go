@@ -78,7 +78,7 @@ func without(files map[string][]byte, name string) map[string][]byte {
 func fill(t *testing.T, j *Journal, at journal.Position, n int) (ends []int64) {
 	t.Helper()
 	for range n {
-		require.NoError(t, j.Append(t.Context(), []*record.Entry{entryAt(at, 100)}))
+		require.NoError(t, j.Append(t.Context(), []*record.Entry{entryAt(at, 40)}))
 		at.Index++
 		ends = append(ends, j.last().end)
 	}
@@ -177,7 +177,7 @@ func TestTornWriteIsCutOff(t *testing.T) {
 			require.Equal(t, []uint64{1, 2, 3, 4, 5}, k.applied, what)
 		}
 	}
-	for n := 0; n < len(torn); n += 1 + n/20 {
+	for n := 0; n < len(torn); n += 1 + n/8 {
 		check(torn[:n], fmt.Sprintf("%d of %d bytes written", n, len(torn)))
 	}
 	for page := 0; page < len(torn); page += 512 {

@@ -20,7 +20,7 @@ import (
 
 const (
 	childVariable = "PERIGEE_JOURNALTEST_CHILD" // the storage's location
-	killRounds    = 25
+	killRounds    = 15
 )
 
 // Child is called first by TestMain of a package that gives a Location. In the process that the kill
