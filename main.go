@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/perigee-sched/perigee/cli"
 	"github.com/perigee-sched/perigee/devcluster"
@@ -29,6 +30,8 @@ func main() {
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	defer context.AfterFunc(ctx, stop)() // a second Ctrl-C ends at once
+	// A second Ctrl-C ends at once, but not one that came along with the first:
+	// programs that run others pass it on to all of them.
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })()
 	return cli.Run(ctx, os.Args[1:], cli.Standard(), devcluster.Command())
 }

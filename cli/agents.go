@@ -24,22 +24,21 @@ func (a *app) agentsCommand() *cobra.Command {
 				return err
 			}
 			return list(a, agents, "Mesos has told of no agent yet. Is it running, and may this role use it?",
-				[]string{"HOST", "ATTRIBUTES", "CPUS", "MEMORY", "DISK", "TASKS", "AGENT"},
+				[]string{"HOST", "ATTRIBUTES", "CPUS", "MEMORY", "DISK", "TASKS", "ON OFFER", "AGENT"},
 				func(g api.Agent) []string {
-					return []string{g.Host, attributes(g), amount(number(g.Offered.CPUs), number(g.Total.CPUs), g),
-						amount(size(g.Offered.Memory), size(g.Total.Memory), g),
-						amount(size(g.Offered.Disk), size(g.Total.Disk), g), fmt.Sprint(g.Tasks), g.ID}
+					return []string{g.Host, attributes(g), number(g.Total.CPUs), size(g.Total.Memory), size(g.Total.Disk),
+						fmt.Sprint(g.Tasks), onOffer(g), g.ID}
 				})
 		},
 	}
 }
 
-// amount of a resource: what is on offer, of what there is if that is known.
-func amount(offered, total string, g api.Agent) string {
-	if g.Total.CPUs == 0 {
-		return offered + " on offer"
+// onOffer is what Mesos offers of an agent now: nothing while nothing waits.
+func onOffer(g api.Agent) string {
+	if g.Offered == (api.Resources{}) {
+		return ""
 	}
-	return offered + " of " + total
+	return fmt.Sprintf("%s cpus, %s", number(g.Offered.CPUs), size(g.Offered.Memory))
 }
 
 func attributes(g api.Agent) string {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -145,14 +146,11 @@ func (d *deployWatch) look(ctx context.Context, deploy *api.Deploy) error {
 			continue
 		}
 		typ := shortType(event)
-		switch data := event.Data; {
-		case data.Deploy != d.number && data.Task == "":
-		case typ == "deploy.progressed":
-			return nil // count again
+		switch {
 		case typ == "deploy.started":
-		case data.Deploy == d.number && data.Task == "" && data.Run == "":
-			return nil
-		default:
+		case strings.HasPrefix(typ, "deploy."):
+			return nil // look how far it is
+		case strings.HasPrefix(typ, "task."):
 			d.line(event)
 		}
 	}

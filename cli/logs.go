@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -243,7 +244,7 @@ func (r *logReader) others(ctx context.Context, w *watch, t target, several bool
 		d := e.Data
 		switch {
 		case instance && (d.Instance == nil || int(*d.Instance) != n), t.run() && d.Run != t.rest:
-		case d.Task == "":
+		case strings.HasPrefix(shortType(e), "run."):
 			if t.run() && overStates[d.State] {
 				return nil
 			}

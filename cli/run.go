@@ -189,7 +189,7 @@ func (r *runWatch) see(ctx context.Context, e *api.Event) {
 		r.onTask(ctx, e.Data.Task, "")
 	}
 	// Of many runs, only how each ends is of interest.
-	over := e.Data.Task == "" && overStates[e.Data.State]
+	over := strings.HasPrefix(shortType(e), "run.") && overStates[e.Data.State]
 	if !r.quiet && (over || len(r.ids) <= 3) {
 		r.show.line("%s", r.eventLine(e, false))
 	}
