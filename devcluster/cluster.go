@@ -99,9 +99,18 @@ func (c *Cluster) listen(addr, key string) (net.Listener, error) {
 	return l, c.registry.write([]put{{key, []byte(strconv.Itoa(n))}})
 }
 
+// splitAddr says how a listener is reached from this machine.
 func splitAddr(a net.Addr) (host string, port int) {
 	t := a.(*net.TCPAddr)
+	if t.IP.IsUnspecified() {
+		return "127.0.0.1", t.Port
+	}
 	return t.IP.String(), t.Port
+}
+
+func addrOf(l net.Listener) string {
+	host, port := splitAddr(l.Addr())
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 func newUUID() (b [16]byte) {
@@ -131,14 +140,14 @@ func (c *Cluster) Close() error {
 }
 
 // MasterAddr is host:port of the leading master.
-func (c *Cluster) MasterAddr() string { return c.master.Addr().String() }
+func (c *Cluster) MasterAddr() string { return addrOf(c.master) }
 
 // StandbyAddr is host:port of the master that does not lead, "" without one.
 func (c *Cluster) StandbyAddr() string {
 	if c.standby == nil {
 		return ""
 	}
-	return c.standby.Addr().String()
+	return addrOf(c.standby)
 }
 
 // AgentAddr is host:port of an agent, "" if there is none of that name.

@@ -3,8 +3,8 @@ package model
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,71 +45,87 @@ type updateRecord struct {
 	Status []byte `json:"status"` // mesos.TaskStatus
 }
 
-func (a *agent) store(f *agentFramework, key string, value func() []byte) {
-	if !a.spec.Durable || f != nil && !f.info.GetCheckpoint() {
-		return
-	}
-	a.m.emit(Store{Agent: a.spec.Name, Key: key, Value: value()})
+// stores says whether what an agent knows of a framework outlives its process;
+// nil is what it knows of itself.
+func (a *agent) stores(f *agentFramework) bool {
+	return a.spec.Durable && (f == nil || f.info.GetCheckpoint())
 }
 
-func (a *agent) forget(f *agentFramework, key string) {
-	a.store(f, key, func() []byte { return nil })
+// store takes nil as the value of a record that is over.
+func (a *agent) store(key string, value []byte) {
+	a.m.emit(Store{Agent: a.spec.Name, Key: key, Value: value})
 }
 
 func (a *agent) storeAgent() {
-	a.store(nil, "agent", func() []byte { return encodeJSON(agentRecordOf{a.id, encode(a.info)}) })
+	if a.stores(nil) {
+		a.store("agent", encodeJSON(agentRecordOf{a.id, encode(a.info)}))
+	}
 }
 
 func (a *agent) storeDrain() {
-	a.store(nil, "drain", func() []byte {
-		if a.drainOf == nil {
-			return nil
-		}
-		return encode(a.drainOf)
-	})
+	if a.stores(nil) && a.drainOf == nil {
+		a.store("drain", nil)
+	} else if a.stores(nil) {
+		a.store("drain", encode(a.drainOf))
+	}
 }
 
 func (a *agent) storeFramework(f *agentFramework) {
-	a.store(f, "framework/"+f.id(), func() []byte { return encode(f.info) })
+	if a.stores(f) {
+		a.store("framework/"+f.id(), encode(f.info))
+	}
 }
 
-func (a *agent) forgetFramework(f *agentFramework) { a.forget(f, "framework/"+f.id()) }
+func (a *agent) forgetFramework(f *agentFramework) {
+	if a.stores(f) {
+		a.store("framework/"+f.id(), nil)
+	}
+}
 
 func (e *agentExecutor) key() string {
 	return "executor/" + e.framework.id() + "/" + e.info.ExecutorID.Value
 }
 
 func (a *agent) storeExecutor(e *agentExecutor) {
-	a.store(e.framework, e.key(), func() []byte {
-		return encodeJSON(executorRecord{e.seq, e.container, e.command, encode(e.info)})
-	})
+	if a.stores(e.framework) {
+		a.store(e.key(), encodeJSON(executorRecord{e.seq, e.container, e.command, encode(e.info)}))
+	}
 }
 
-func (a *agent) forgetExecutor(e *agentExecutor) { a.forget(e.framework, e.key()) }
+func (a *agent) forgetExecutor(e *agentExecutor) {
+	if a.stores(e.framework) {
+		a.store(e.key(), nil)
+	}
+}
 
 func (a *agent) storeTask(e *agentExecutor, t *mesos.Task) {
-	a.store(e.framework, "task/"+e.framework.id()+"/"+t.TaskID.Value, func() []byte {
+	if a.stores(e.framework) {
 		a.seq++
-		return encodeJSON(taskRecord{a.seq, e.info.ExecutorID.Value, encode(t)})
-	})
+		a.store("task/"+e.framework.id()+"/"+t.TaskID.Value,
+			encodeJSON(taskRecord{a.seq, e.info.ExecutorID.Value, encode(t)}))
+	}
 }
 
 func (a *agent) forgetTask(e *agentExecutor, id string) {
-	a.forget(e.framework, "task/"+e.framework.id()+"/"+id)
+	if a.stores(e.framework) {
+		a.store("task/"+e.framework.id()+"/"+id, nil)
+	}
 }
 
 func updateKey(key taskKey, u pendingUpdate) string {
-	return fmt.Sprintf("update/%s/%s/%d", key.framework, key.id, u.seq)
+	return "update/" + key.framework + "/" + key.id + "/" + strconv.Itoa(u.seq)
 }
 
 func (a *agent) storeUpdate(key taskKey, u pendingUpdate) {
-	a.store(a.frameworks.get(key.framework), updateKey(key, u), func() []byte {
-		return encodeJSON(updateRecord{u.seq, encode(&u.status)})
-	})
+	if a.stores(a.frameworks.get(key.framework)) {
+		a.store(updateKey(key, u), encodeJSON(updateRecord{u.seq, encode(&u.status)}))
+	}
 }
 
 func (a *agent) forgetUpdate(key taskKey, u pendingUpdate) {
-	a.forget(a.frameworks.get(key.framework), updateKey(key, u))
+	if a.stores(a.frameworks.get(key.framework)) {
+		a.store(updateKey(key, u), nil)
+	}
 }
 
 // StartAgent starts an agent's process with what an earlier one stored,

@@ -178,8 +178,20 @@ func (m *Model) newStream() StreamID {
 
 func (m *Model) uuid() string { return formatUUID(m.opts.UUID()) }
 
+const hexDigits = "0123456789abcdef"
+
 func formatUUID(b [16]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	var out [36]byte
+	at := 0
+	for i, x := range b {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			out[at] = '-'
+			at++
+		}
+		out[at], out[at+1] = hexDigits[x>>4], hexDigits[x&15]
+		at += 2
+	}
+	return string(out[:])
 }
 
 // seconds is a time as Mesos's status timestamps have it.

@@ -75,36 +75,43 @@ func (d *decoder) message(object map[string]any, v reflect.Value, path string) e
 		if !ok || value == nil {
 			continue
 		}
-		if err := d.field(value, v.Field(f.index), f, path+f.name); err != nil {
+		set, err := d.field(value, v.Field(f.index), f, path+f.name)
+		if err != nil {
 			return err
+		}
+		if f.required && !set {
+			d.missing = append(d.missing, path+f.name)
 		}
 	}
 	return nil
 }
 
-func (d *decoder) field(value any, v reflect.Value, f field, path string) error {
+func (d *decoder) field(value any, v reflect.Value, f field, path string) (set bool, err error) {
 	switch {
 	case f.isMap:
-		return d.mapping(value, v, f, path)
+		return true, d.mapping(value, v, f, path)
 	case f.repeated:
-		list, ok := value.([]any)
-		if !ok {
-			list = []any{value}
-		}
-		for i, element := range list {
-			e := reflect.New(v.Type().Elem()).Elem()
-			set, err := d.value(element, e, f, fmt.Sprintf("%s[%d]", path, i))
-			if err != nil {
-				return err
-			}
-			if set {
-				v.Set(reflect.Append(v, e))
-			}
-		}
-		return nil
+		return true, d.list(value, v, f, path)
 	}
-	_, err := d.value(value, v, f, path)
-	return err
+	return d.value(value, v, f, path)
+}
+
+func (d *decoder) list(value any, v reflect.Value, f field, path string) error {
+	list, ok := value.([]any)
+	if !ok {
+		list = []any{value}
+	}
+	for i, element := range list {
+		e := reflect.New(v.Type().Elem()).Elem()
+		set, err := d.value(element, e, f, fmt.Sprintf("%s[%d]", path, i))
+		if err != nil {
+			return err
+		}
+		if set {
+			v.Set(reflect.Append(v, e))
+		}
+	}
+	return nil
 }
 
 func (d *decoder) mapping(value any, v reflect.Value, f field, path string) error {
