@@ -115,7 +115,7 @@ func (a *app) report(err error) int {
 		}
 	}
 	fmt.Fprintln(a.Err, a.paint(red, "error:"), explained(a, err))
-	if code == codeUsage {
+	if code == codeUsage && !a.started {
 		fmt.Fprintln(a.Err, "perigee --help lists the commands, perigee COMMAND --help what each takes")
 	}
 	return code

@@ -66,6 +66,7 @@ type process struct {
 	Options
 	listener net.Listener
 	url      string
+	binary   *os.File // perigee-executor
 	journal  *file.Journal
 	engine   *engine.Engine
 	driver   *mesos.Driver
@@ -78,9 +79,12 @@ func (p *process) open() error {
 	if err != nil {
 		return fmt.Errorf("find perigee-executor: %w", err)
 	}
-	sum, err := checksum(binary)
-	if err != nil {
+	if p.binary, err = os.Open(binary); err != nil {
 		return fmt.Errorf("the executor that agents are to run: %w; build it beside this program, or set executor.path", err)
+	}
+	sum, err := checksum(p.binary)
+	if err != nil {
+		return fmt.Errorf("read the executor that agents are to run: %w", err)
 	}
 	if p.listener, err = net.Listen("tcp", p.Config.API.Listen); err != nil {
 		return fmt.Errorf("listen on api.listen: %w", err)
@@ -106,8 +110,10 @@ func (p *process) open() error {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	p.api, err = apiserver.New(apiserver.Options{
-		Scheduler: p.engine, Cluster: p.Config.Cluster, Version: Version, Executor: binary,
-		Metrics: registry, Log: p.Log.With("part", "api"),
+		Scheduler: p.engine, Cluster: p.Config.Cluster, Version: Version,
+		// Not by its name: what is built or installed later has another checksum.
+		Executor: fmt.Sprintf("/proc/self/fd/%d", p.binary.Fd()),
+		Metrics:  registry, Log: p.Log.With("part", "api"),
 	})
 	return err
 }
@@ -166,6 +172,9 @@ func (p *process) close() error {
 	if p.listener != nil {
 		errs = append(errs, p.listener.Close())
 	}
+	if p.binary != nil {
+		errs = append(errs, p.binary.Close())
+	}
 	if p.journal != nil {
 		errs = append(errs, p.journal.Close())
 	}
@@ -190,12 +199,7 @@ func executorUser(c *config.Server) string {
 }
 
 // checksum returns a file's SHA-256 in hexadecimal.
-func checksum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
+func checksum(f *os.File) (string, error) {
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return "", err
