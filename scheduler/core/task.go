@@ -79,9 +79,7 @@ func (c *Core) adopt(t *task) {
 func (c *Core) move(t *task, to record.TaskState, message, reason string) {
 	rec := c.editTask(t)
 	rec.State, rec.StateAt = to, c.now
-	if message != "" || to.Terminal() {
-		rec.Message, rec.Reason = message, reason
-	}
+	rec.Message, rec.Reason = message, reason
 	moment, err := proto.Marshal(&record.Timeline{Moments: []*record.Moment{
 		{At: c.now, State: to, Message: message, Reason: reason}}})
 	if err != nil {

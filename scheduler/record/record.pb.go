@@ -1022,7 +1022,7 @@ type Task struct {
 	Withdrawn      bool                   `protobuf:"varint,25,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`           // out of the job's endpoints, before a KILL
 	KillAt         int64                  `protobuf:"varint,26,opt,name=kill_at,json=killAt,proto3" json:"kill_at,omitempty"`   // when the first KILL is due (after the drain delay)
 	Kills          uint32                 `protobuf:"varint,27,opt,name=kills,proto3" json:"kills,omitempty"`                   // KILL calls sent
-	Message        string                 `protobuf:"bytes,28,opt,name=message,proto3" json:"message,omitempty"`                // of the last update that said something
+	Message        string                 `protobuf:"bytes,28,opt,name=message,proto3" json:"message,omitempty"`                // of the last change of state, or of the last check when unhealthy
 	Reason         string                 `protobuf:"bytes,29,opt,name=reason,proto3" json:"reason,omitempty"`                  // of the last update, Mesos's REASON_… without its prefix
 	Started        bool                   `protobuf:"varint,30,opt,name=started,proto3" json:"started,omitempty"`               // our executor has reported something
 	Infrastructure bool                   `protobuf:"varint,31,opt,name=infrastructure,proto3" json:"infrastructure,omitempty"` // ended by the cluster, not by itself: not counted
