@@ -273,7 +273,7 @@ func TestAccept_Outcomes(t *testing.T) {
 	t.Run("not answered when the stream ends, or not sent at all", func(t *testing.T) {
 		t.Parallel()
 		bubble(t, func(t *testing.T, m *fakeMaster, b *bench) {
-			m.send(offerEvent("o1", "a", enough...), offerEvent("o2", "b", enough...))
+			m.send(offerEvent("o1", "a", enough...), offerEvent("o2", "b", enough...), offerEvent("o3", "b", enough...))
 			synctest.Wait()
 			b.got()
 			b.mu.Lock()
@@ -294,6 +294,7 @@ func TestAccept_Outcomes(t *testing.T) {
 				core.Disconnected{Reason: "the master closed the stream"},
 				core.Connecting{},
 			}, b.got())
+			require.Zero(t, b.Stats().OffersHeld, "offers are void")
 			b.Perform([]core.Call{accept("o1")})
 			synctest.Wait()
 			require.Equal(t, []core.Event{core.Accepted{Tasks: []string{"t1", "t2"}, Err: "there is no subscription"}}, b.got())
@@ -355,6 +356,26 @@ func TestCalls_LateAnswerEndsTheSubscription(t *testing.T) {
 	})
 }
 
+func TestCalls_EachHasItsOwnDeadline(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, m *fakeMaster, b *bench) {
+		answers := make(chan struct{})
+		m.mu.Lock()
+		m.answer = func(*scheduler.Call) (int, string) { <-answers; return 202, "" }
+		m.mu.Unlock()
+		defer close(answers)
+		b.Perform([]core.Call{core.Kill{Task: "1", Agent: "a"}, core.Kill{Task: "2", Agent: "a"}})
+		time.Sleep(6 * time.Second)
+		answers <- struct{}{}
+		time.Sleep(3 * time.Second)
+		b.Perform([]core.Call{core.Kill{Task: "3", Agent: "a"}})
+		synctest.Wait()
+		require.Empty(t, b.got())
+		time.Sleep(1100 * time.Millisecond)
+		require.Equal(t, []core.Event{core.Disconnected{Reason: "the master did not answer a call within 10s"}}, b.got())
+	})
+}
+
 func TestCalls_ConnectionClosedWhileIdle(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, m *fakeMaster, b *bench) {
@@ -378,7 +399,15 @@ func TestCalls_MoreThanTheWindow(t *testing.T) {
 		for n := range 5 * window {
 			calls = append(calls, core.Acknowledge{Task: fmt.Sprint(n), Agent: "a", UUID: make([]byte, 16)})
 		}
+		goOn := make(chan struct{})
+		m.mu.Lock()
+		m.answer = func(*scheduler.Call) (int, string) { <-goOn; return 202, "" }
+		m.mu.Unlock()
 		b.Perform(calls)
+		synctest.Wait()
+		l := b.queue.lanes[laneOf("a", 8)]
+		require.Len(t, l.sent, window)
+		close(goOn)
 		synctest.Wait()
 		require.Len(t, m.received(), 5*window)
 		for n, c := range m.received() {

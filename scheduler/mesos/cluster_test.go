@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -158,7 +159,7 @@ func (e *engine) deliver(_ context.Context, events ...core.Event) error {
 	return nil
 }
 
-// next waits for an event that fits and forgets it and those before it.
+// next waits for an event that fits, and takes it; others stay.
 func next[T core.Event](e *engine, fits func(T) bool) T {
 	e.t.Helper()
 	late := time.After(30 * time.Second)
@@ -166,7 +167,7 @@ func next[T core.Event](e *engine, fits func(T) bool) T {
 		e.mu.Lock()
 		for i, event := range e.events {
 			if event, is := event.(T); is && fits(event) {
-				e.events = e.events[i+1:]
+				e.events = slices.Delete(e.events, i, i+1)
 				e.mu.Unlock()
 				return event
 			}
@@ -295,6 +296,7 @@ func TestCluster_FailedOver(t *testing.T) {
 	executor := script(t, "")
 	first := &engine{}
 	defer startDriver(t, master, executor, first)()
+	next(first, any_[core.Connecting])
 	framework := next(first, any_[core.Subscribed]).FrameworkID
 	second := &engine{framework: framework}
 	stop := startDriver(t, master, executor, second)

@@ -40,11 +40,12 @@ func (q *queue) perform(calls []core.Call) (dropped []core.Call, subscribe *core
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, c := range calls {
-		if s, is := c.(core.Subscribe); is && q.expected {
+		s, isSubscribe := c.(core.Subscribe)
+		if isSubscribe && q.expected {
 			q.expected, q.state, subscribe = false, queueHeld, &s
 			continue
 		}
-		if q.state == queueClosed {
+		if isSubscribe || q.state == queueClosed {
 			dropped = append(dropped, c)
 			continue
 		}

@@ -82,6 +82,21 @@ func TestSubscribe_CallsPerformedMeanwhileFollow(t *testing.T) {
 	})
 }
 
+func TestSubscribe_OnlyInAnswerToConnecting(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, m *fakeMaster, b *bench) {
+		b.Perform([]core.Call{core.Subscribe{FrameworkID: "f"}, core.Kill{Task: "t", Agent: "a"}})
+		synctest.Wait()
+		require.Equal(t, []string{"KILL t"}, summaries(m.received()), "the subscription goes on")
+		m.endStream()
+		b.mu.Lock()
+		b.manual = true
+		b.mu.Unlock()
+		time.Sleep(time.Minute)
+		require.Len(t, m.subscribed(), 1, "a SUBSCRIBE that nobody asked for is not kept for later")
+	})
+}
+
 func TestDetect_FollowsRedirect(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -373,6 +388,30 @@ func TestBackoff(t *testing.T) {
 		require.NoError(t, b.Run(ctx))
 		ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 		require.Equal(t, []time.Duration{0, ms(200), ms(600), ms(1400), ms(3000), ms(6200), ms(12600), ms(25400)}, tries[:8])
+	})
+}
+
+func TestBackoff_StartsAnewAfterASubscriptionThatHeld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var c cluster
+		m := c.start(t, "m1:5050")
+		b := c.run(t, testOptions(), &bench{})
+		synctest.Wait()
+		for n := range 7 { // ended at once, the next comes ever later
+			m.endStream()
+			wait := 200 * time.Millisecond << n
+			time.Sleep(wait - time.Millisecond)
+			require.Equal(t, n+1, len(m.subscribed()))
+			time.Sleep(2 * time.Millisecond)
+			require.Equal(t, n+2, len(m.subscribed()))
+		}
+		b.got()
+		time.Sleep(15 * time.Second)
+		m.send(heartbeat)
+		m.endStream()
+		time.Sleep(201 * time.Millisecond)
+		require.Len(t, b.got(), 3, "disconnected, connecting, subscribed")
 	})
 }
 
