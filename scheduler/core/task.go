@@ -86,14 +86,14 @@ func (c *Core) move(t *task, to record.TaskState, message, reason string) {
 		panic(err) // only strings that are not UTF-8, which update makes sure of
 	}
 	rec.Timeline = append(rec.Timeline, moment...)
-	c.emitTask(t, "task."+StateName(to), message)
+	c.emitTask(t, "task."+StateName(to), message, reason)
 }
 
-func (c *Core) emitTask(t *task, typ, message string) {
+func (c *Core) emitTask(t *task, typ, message, reason string) {
 	rec := t.rec
 	c.emit(&record.Event{Type: typ, Job: rec.Job, Task: rec.Id, Run: rec.Run, Deploy: rec.Deploy,
 		Instance: rec.Instance, Attempt: rec.Attempt, Agent: rec.Agent, Host: rec.Host, Ports: rec.Ports,
-		State: StateName(rec.State), Reason: rec.Reason, Message: message, ExitCode: rec.ExitCode})
+		State: StateName(rec.State), Reason: reason, Message: message, ExitCode: rec.ExitCode})
 }
 
 // stop ends a task. A pending one is gone at once; one that serves is
@@ -113,7 +113,7 @@ func (c *Core) stop(t *task, reason string) {
 		rec.KillAt += t.class.spec.Stop.Drain.Millis()
 	}
 	rec.Withdrawn, rec.Ready = true, false
-	c.emitTask(t, "task.stopping", reason)
+	c.emitTask(t, "task.stopping", reason, "")
 	c.kill(t)
 	c.touch(t.job)
 }

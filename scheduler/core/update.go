@@ -96,11 +96,11 @@ func (c *Core) healthChanged(t *task, healthy bool, message string) {
 	rec := c.editTask(t)
 	rec.HasHealth, rec.Healthy = true, healthy
 	if healthy {
-		c.emitTask(t, "task.healthy", message)
+		c.emitTask(t, "task.healthy", message, "")
 		return
 	}
 	rec.Message = message
-	c.emitTask(t, "task.unhealthy", message)
+	c.emitTask(t, "task.unhealthy", message, "")
 	c.unready(t)
 }
 
@@ -203,7 +203,7 @@ func (c *Core) judgeReady(t *task) {
 	if rec.ReadyAt == 0 {
 		rec.ReadyAt = c.now
 	}
-	c.emitTask(t, "task.ready", "")
+	c.emitTask(t, "task.ready", "", "")
 	c.progressed(t)
 	c.touch(t.job)
 }
@@ -212,7 +212,7 @@ func (c *Core) judgeReady(t *task) {
 func (c *Core) unready(t *task) {
 	if t.rec.Ready {
 		c.editTask(t).Ready = false
-		c.emitTask(t, "task.unready", "")
+		c.emitTask(t, "task.unready", "", "")
 		c.touch(t.job)
 	}
 }
