@@ -32,7 +32,7 @@ bench:
 
 ## sim: the simulation at length; ARGS go to its test
 sim:
-	PERIGEE_TEST_SIM=full $(GO) test -timeout 30m -count 1 ./scheduler/sim $(ARGS)
+	$(GO) test -timeout 30m -count 1 -v -run TestSeeds ./scheduler/sim -sim.seeds 2000 $(ARGS)
 
 clean:
 	rm -rf bin build .perigee

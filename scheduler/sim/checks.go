@@ -18,13 +18,14 @@ type checks struct {
 	lines    []string
 	last     int
 	started_ map[string]bool     // tasks that an executor was given
-	decided  map[string]int64    // by cron: decided_through
+	moved    []moved             // crons whose decided_through this entry moves
+	told     map[string]int      // by cron: instants that this entry records
 	instant  map[string]bool     // job and instant: a run was recorded
 	runs     map[string][]string // by request: runs it started
 }
 
 func newChecks(w *world) *checks {
-	return &checks{w: w, started_: map[string]bool{}, decided: map[string]int64{}, instant: map[string]bool{}, runs: map[string][]string{}}
+	return &checks{w: w, started_: map[string]bool{}, told: map[string]int{}, instant: map[string]bool{}, runs: map[string][]string{}}
 }
 
 const recentLines = 60
@@ -91,8 +92,15 @@ func (c *checks) written(key string, before, after core.Record) {
 			c.fail("task %s was %v and becomes %v", after.Id, old.State, after.State)
 		}
 	case *record.Job:
-		if old, ok := before.(*record.Job); ok && after.DecidedThrough < old.DecidedThrough {
+		old, ok := before.(*record.Job)
+		if !ok {
+			return
+		}
+		if after.DecidedThrough < old.DecidedThrough {
 			c.fail("decided_through of %s goes back from %d to %d", after.Key, old.DecidedThrough, after.DecidedThrough)
+		}
+		if after.DecidedThrough > old.DecidedThrough && after.Deploy == old.Deploy {
+			c.moved = append(c.moved, moved{after, old.DecidedThrough})
 		}
 	case *record.Run:
 		if before != nil {
@@ -107,7 +115,34 @@ func (c *checks) written(key string, before, after core.Record) {
 			c.fail("a cron instant is decided once: %s was decided again", name)
 		}
 		c.instant[name] = true
+		c.told[after.Job] += max(1, int(after.Missed))
 	}
+}
+
+// moved is a cron whose instants after from, up to its decided_through, an
+// entry decides.
+type moved struct {
+	job  *record.Job
+	from int64
+}
+
+// entryWritten: the entry that moves decided_through records every instant that
+// it passes.
+func (c *checks) entryWritten() {
+	for _, m := range c.moved {
+		s := c.spec(m.job).WithDefaults().Schedule
+		schedule, err := cron.Parse(s.Cron, s.Zone)
+		if err != nil {
+			c.fail("%v", err)
+		}
+		due, more := schedule.Between(time.Unix(m.from, 0), time.Unix(m.job.DecidedThrough, 0), 10_000)
+		if n := len(due) + more; n != c.told[m.job.Key] {
+			c.fail("a cron instant is decided once: %s passes %d instants from %d to %d and records %d",
+				m.job.Key, n, m.from, m.job.DecidedThrough, c.told[m.job.Key])
+		}
+	}
+	c.moved = c.moved[:0]
+	clear(c.told)
 }
 
 // started: a task id is never reused, and a run has one live task.

@@ -67,6 +67,7 @@ func (j *journal) append(r core.Ready) {
 		}
 		j.w.checks.written(wr.Key, before, j.decoded[wr.Key])
 	}
+	j.w.checks.entryWritten()
 }
 
 func (j *journal) task(id string) *record.Task {

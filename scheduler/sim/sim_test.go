@@ -16,7 +16,7 @@ import (
 
 var (
 	seed   = flag.Uint64("sim.seed", 0, "play this seed only")
-	seeds  = flag.Int("sim.seeds", 20, "play this many seeds")
+	seeds  = flag.Int("sim.seeds", 20, "play this many seeds; make sim plays 2,000")
 	agents = flag.Int("sim.agents", 20, "agents")
 	steps  = flag.Int("sim.steps", 2000, "steps of each seed")
 )
