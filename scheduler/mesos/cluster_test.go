@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	osuser "os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -183,7 +184,7 @@ func next[T core.Event](e *engine, fits func(T) bool) T {
 	}
 }
 
-func any_[T core.Event](T) bool { return true }
+func whichever[T core.Event](T) bool { return true }
 
 // script is an executor that agents fetch.
 func script(t *testing.T, content string) mesos.ExecutorOptions {
@@ -194,12 +195,18 @@ func script(t *testing.T, content string) mesos.ExecutorOptions {
 		Environment: map[string]string{asExecutor: "yes"}}
 }
 
+func user(t *testing.T) string {
+	current, err := osuser.Current()
+	require.NoError(t, err)
+	return current.Username
+}
+
 // startDriver runs a driver. The function that is returned ends it.
 func startDriver(t *testing.T, master string, executor mesos.ExecutorOptions, e *engine) (stop func()) {
 	e.t, e.more = t, make(chan struct{}, 1)
 	e.Driver = mesos.New(mesos.Options{
 		Master:    master,
-		Framework: mesos.FrameworkOptions{Name: t.Name(), User: "root", FailoverTimeout: time.Minute},
+		Framework: mesos.FrameworkOptions{Name: t.Name(), User: user(t), FailoverTimeout: time.Minute},
 		Executor:  executor,
 		Deliver:   e.deliver,
 		Logger:    slog.New(slog.DiscardHandler),
@@ -223,11 +230,11 @@ func TestCluster_LifeOfATask(t *testing.T) {
 	stop := startDriver(t, master, executor, e)
 	defer func() { stop() }()
 
-	next(e, any_[core.Subscribed])
-	offer := next(e, any_[core.Offers]).Offers[0]
+	next(e, whichever[core.Subscribed])
+	offer := next(e, whichever[core.Offers]).Offers[0]
 	require.NotEmpty(t, offer.URL)
 	require.NotEmpty(t, offer.Ports)
-	agents := next(e, any_[core.Agents])
+	agents := next(e, whichever[core.Agents])
 	require.True(t, agents.Agents[0].Active)
 	require.GreaterOrEqual(t, agents.Agents[0].Total.CPUs, offer.Free.CPUs)
 	if dir != "" { // of the agent of devcluster
@@ -240,7 +247,7 @@ func TestCluster_LifeOfATask(t *testing.T) {
 	e.Perform([]core.Call{core.Accept{Agent: offer.Agent, Offers: []string{offer.ID}, Launches: []core.Launch{{
 		Task: task, Name: "web/test/hello/0", Needs: core.Amounts{CPUs: 100, Memory: 32_000}, Ports: []uint32{offer.Ports[0].First},
 		Definition: []byte(`{"task":"` + task + `"}`), ShutdownGrace: 5000}}}})
-	require.Equal(t, core.Accepted{Tasks: []string{task}}, next(e, any_[core.Accepted]))
+	require.Equal(t, core.Accepted{Tasks: []string{task}}, next(e, whichever[core.Accepted]))
 
 	of := func(states ...core.MesosState) func(core.Update) bool {
 		return func(u core.Update) bool {
@@ -261,7 +268,7 @@ func TestCluster_LifeOfATask(t *testing.T) {
 	require.Len(t, running.UUID, 16)
 	e.Perform([]core.Call{core.Acknowledge{Task: task, Agent: offer.Agent, UUID: running.UUID}})
 
-	rest := next(e, any_[core.Offers]).Offers[0]
+	rest := next(e, whichever[core.Offers]).Offers[0]
 	require.Equal(t, offer.Free.CPUs-110, rest.Free.CPUs, "task and executor")
 	require.Equal(t, offer.Free.Memory-64_000, rest.Free.Memory)
 	require.Equal(t, offer.Ports[0].First+1, rest.Ports[0].First)
@@ -275,7 +282,7 @@ func TestCluster_LifeOfATask(t *testing.T) {
 	stop()
 	e = &engine{framework: e.framework}
 	stop = startDriver(t, master, executor, e)
-	require.NotEmpty(t, next(e, any_[core.Subscribed]).FrameworkID)
+	require.NotEmpty(t, next(e, whichever[core.Subscribed]).FrameworkID)
 	e.Perform([]core.Call{core.Reconcile{}})
 	require.Equal(t, "RECONCILIATION", next(e, of(core.MesosRunning)).Reason)
 
@@ -296,15 +303,15 @@ func TestCluster_FailedOver(t *testing.T) {
 	executor := script(t, "")
 	first := &engine{}
 	defer startDriver(t, master, executor, first)()
-	next(first, any_[core.Connecting])
-	framework := next(first, any_[core.Subscribed]).FrameworkID
+	next(first, whichever[core.Connecting])
+	framework := next(first, whichever[core.Subscribed]).FrameworkID
 	second := &engine{framework: framework}
 	stop := startDriver(t, master, executor, second)
-	next(second, any_[core.Subscribed])
-	require.Contains(t, next(first, any_[core.Disconnected]).Reason, "Framework failed over")
+	next(second, whichever[core.Subscribed])
+	require.Contains(t, next(first, whichever[core.Disconnected]).Reason, "Framework failed over")
 	stop()
-	next(first, any_[core.Connecting])
-	next(first, any_[core.Subscribed])
+	next(first, whichever[core.Connecting])
+	next(first, whichever[core.Subscribed])
 }
 
 // An executor that was changed on its way is not started, and the sandbox says why.
@@ -315,7 +322,7 @@ func TestCluster_WrongExecutor(t *testing.T) {
 	right := executor.SHA256
 	executor.SHA256 = strings.Repeat("0", 64)
 	defer startDriver(t, master, executor, e)()
-	offer := next(e, any_[core.Offers]).Offers[0]
+	offer := next(e, whichever[core.Offers]).Offers[0]
 	e.Perform([]core.Call{core.Accept{Agent: offer.Agent, Offers: []string{offer.ID}, Launches: []core.Launch{{
 		Task: "t", Name: "t", Needs: core.Amounts{CPUs: 100, Memory: 32_000}}}}})
 	failed := next(e, func(u core.Update) bool { return u.Task == "t" })

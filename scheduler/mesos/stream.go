@@ -49,29 +49,38 @@ func (s *session) event(records *recordReader) (*scheduler.Event, error) {
 	}
 }
 
-// handle takes one event. What a type has no field for is left out, as are
-// types that nobody asked for.
+// handle takes one event.
 func (s *session) handle(ctx context.Context, e *scheduler.Event) error {
-	d := s.driver
-	switch {
-	case e.Type == scheduler.Event_HEARTBEAT:
+	switch e.Type {
+	case scheduler.Event_HEARTBEAT:
 		s.heartbeats++
+	case scheduler.Event_ERROR:
+		return refused(e.GetError().GetMessage())
+	}
+	if event := s.translate(e); event != nil {
+		return s.driver.outbox.offer(ctx, event)
+	}
+	return nil
+}
+
+// translate returns what core is told of an event: nil for types that core has
+// no use for, and for one without the field of its type.
+func (s *session) translate(e *scheduler.Event) core.Event {
+	switch {
 	case e.Type == scheduler.Event_OFFERS && e.Offers != nil:
-		return d.outbox.offer(ctx, s.offers(e.Offers))
+		return s.offers(e.Offers)
 	case e.Type == scheduler.Event_RESCIND && e.Rescind != nil:
 		id := e.Rescind.OfferID.Value
-		d.offers.take([]string{id})
-		return d.outbox.offer(ctx, core.Rescinded{Offer: id})
+		s.driver.offers.take([]string{id})
+		return core.Rescinded{Offer: id}
 	case e.Type == scheduler.Event_UPDATE && e.Update != nil:
 		u, err := update(&e.Update.Status)
 		if err != nil {
-			d.log.Warn("report of an executor is malformed", "error", err)
+			s.driver.log.Warn("report of an executor is malformed", "error", err)
 		}
-		return d.outbox.offer(ctx, u)
+		return u
 	case e.Type == scheduler.Event_FAILURE && e.Failure != nil:
-		return s.failure(ctx, e.Failure)
-	case e.Type == scheduler.Event_ERROR:
-		return refused(e.GetError().GetMessage())
+		return s.failure(e.Failure)
 	}
 	return nil
 }
@@ -90,7 +99,7 @@ func (s *session) offers(e *scheduler.Event_Offers) core.Offers {
 }
 
 // failure of an agent, or of an executor: of that, the task's update tells more.
-func (s *session) failure(ctx context.Context, e *scheduler.Event_Failure) error {
+func (s *session) failure(e *scheduler.Event_Failure) core.Event {
 	if e.AgentID == nil {
 		return nil
 	}
@@ -100,5 +109,5 @@ func (s *session) failure(ctx context.Context, e *scheduler.Event_Failure) error
 	}
 	delete(s.asked, e.AgentID.Value)
 	signal(s.agentsDue)
-	return s.driver.outbox.offer(ctx, core.AgentRemoved{Agent: e.AgentID.Value})
+	return core.AgentRemoved{Agent: e.AgentID.Value}
 }

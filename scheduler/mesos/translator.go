@@ -35,18 +35,4 @@ func (t *Translator) Subscribed(framework string) {
 func (t *Translator) Call(c core.Call) (*scheduler.Call, error) { return t.session.message(c) }
 
 // Event is what core is told of a message; nil when nothing.
-func (t *Translator) Event(e *scheduler.Event) core.Event {
-	switch {
-	case e.Type == scheduler.Event_OFFERS && e.Offers != nil:
-		return t.session.offers(e.Offers)
-	case e.Type == scheduler.Event_RESCIND && e.Rescind != nil:
-		t.session.driver.offers.take([]string{e.Rescind.OfferID.Value})
-		return core.Rescinded{Offer: e.Rescind.OfferID.Value}
-	case e.Type == scheduler.Event_UPDATE && e.Update != nil:
-		u, _ := update(&e.Update.Status)
-		return u
-	case e.Type == scheduler.Event_FAILURE && e.Failure != nil && e.Failure.ExecutorID == nil && e.Failure.AgentID != nil:
-		return core.AgentRemoved{Agent: e.Failure.AgentID.Value}
-	}
-	return nil
-}
+func (t *Translator) Event(e *scheduler.Event) core.Event { return t.session.translate(e) }
