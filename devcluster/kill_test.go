@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,6 +59,7 @@ type testFramework struct {
 	id     string
 	stream string
 	events chan map[string]any
+	offers []map[string]any // that came and were not used
 }
 
 func subscribe(t *testing.T, master, id string) *testFramework {
@@ -109,12 +111,26 @@ func (f *testFramework) next(typ string, match func(map[string]any) bool) map[st
 		select {
 		case e, ok := <-f.events:
 			require.True(f.t, ok, "the stream ended while waiting for %s", typ)
+			f.keepOffers(e)
 			if e["type"] == typ && match(e) {
 				return e
 			}
 		case <-timeout:
 			require.FailNow(f.t, "no "+typ+" within 30 s")
 		}
+	}
+}
+
+// keepOffers remembers what is out: an offer comes when it comes.
+func (f *testFramework) keepOffers(e map[string]any) {
+	list, _ := object(e, "offers")["offers"].([]any)
+	for _, o := range list {
+		f.offers = append(f.offers, o.(map[string]any))
+	}
+	if e["type"] == "RESCIND" {
+		f.offers = slices.DeleteFunc(f.offers, func(o map[string]any) bool {
+			return text(o, "id", "value") == text(e, "rescind", "offer_id", "value")
+		})
 	}
 }
 
@@ -155,8 +171,11 @@ func (f *testFramework) launch(id, command string) (agent any) {
 // launchAs launches a task with more fields, a command by default.
 func (f *testFramework) launchAs(id string, more map[string]any) (agent any) {
 	f.t.Helper()
-	f.call("REVIVE", nil)
-	offer := f.next("OFFERS", func(map[string]any) bool { return true })["offers"].(map[string]any)["offers"].([]any)[0].(map[string]any)
+	for len(f.offers) == 0 {
+		f.next("OFFERS", func(map[string]any) bool { return true })
+	}
+	offer := f.offers[0]
+	f.offers = f.offers[1:]
 	scalar := func(name string, v float64) map[string]any {
 		return map[string]any{"name": name, "type": "SCALAR", "scalar": map[string]any{"value": v}}
 	}
