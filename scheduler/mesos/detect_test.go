@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,6 +189,7 @@ func startZooKeeper(t *testing.T) string {
 		"tickTime=500\ndataDir=%s\nclientPort=%s\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n", dir, port), 0o600))
 	server := exec.Command(java, "-Xmx128m", "-cp", "/etc/zookeeper/conf:/usr/share/java/*",
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", cfg)
+	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when another test panics
 	require.NoError(t, server.Start())
 	t.Cleanup(func() {
 		server.Process.Kill()
