@@ -25,6 +25,9 @@ found again by the next start.`,
 			if o.Agents < 1 || o.Agents > 3 {
 				return usage("--agents %d: it must be from 1 to 3", o.Agents)
 			}
+			if o.FirstPort < 1024 || o.FirstPort > 60000 {
+				return usage("--first-port %d: it must be from 1024 to 60000", o.FirstPort)
+			}
 			o.Command = commandName()
 			if !noExamples && o.Examples == "" {
 				o.Examples = findExamples()
@@ -51,6 +54,8 @@ found again by the next start.`,
 	c.Flags().StringVar(&o.Listen, "api-listen", "127.0.0.1:7300", "address of the API; port 0 is any that is free")
 	c.Flags().StringVar(&o.Master, "mesos-listen", "127.0.0.1:0", "address of the Mesos master; port 0 is one that is free, and the same after a restart")
 	c.Flags().IntVar(&o.Agents, "agents", 3, "number of agents, at most 3")
+	// By default below those that the kernel gives out by itself.
+	c.Flags().IntVar(&o.FirstPort, "first-port", 31000, "first of the ports that tasks are given, 500 for each agent")
 	c.Flags().BoolVar(&o.Fresh, "fresh", false, "begin with nothing: end the tasks of an earlier life, and forget its state")
 	c.Flags().StringVar(&o.Examples, "examples", "", "directory of the example jobs (default examples, here or beside the directory of this program)")
 	c.Flags().BoolVar(&noExamples, "no-examples", false, "deploy no example jobs")

@@ -28,6 +28,8 @@ type Options struct {
 	// is any that is free.
 	Listen, Master string
 	Agents         int
+	// FirstPort of those that tasks are given; each agent has portsEach.
+	FirstPort int
 	// Fresh ends what an earlier life left running, and begins with nothing.
 	Fresh bool
 	// Examples is the directory of the example jobs, "" to deploy none. Command
@@ -88,15 +90,17 @@ func (o *Options) path(parts ...string) string {
 	return filepath.Join(append([]string{o.Dir}, parts...)...)
 }
 
-// cluster is three hosts in three racks. Their ports are really this machine's,
-// so no two have the same, and they are below those that the kernel gives out.
+// portsEach is how many ports each agent has to give.
+const portsEach = 500
+
+// cluster is hosts in racks of their own. Their ports are really this machine's,
+// so no two have the same.
 func (o *Options) cluster(log *slog.Logger) devcluster.Options {
-	const first, each = 31000, 500
 	c := devcluster.Options{Dir: o.path("mesos"), Listen: o.Master, Ephemeral: true, Logger: log.With("part", "devcluster")}
 	for n := range o.Agents {
-		begin := first + n*each
+		begin := o.FirstPort + n*portsEach
 		c.Agents = append(c.Agents, devcluster.AgentOptions{
-			Resources:  fmt.Sprintf("cpus:4;mem:8192;disk:20480;ports:[%d-%d]", begin, begin+each-1),
+			Resources:  fmt.Sprintf("cpus:4;mem:8192;disk:20480;ports:[%d-%d]", begin, begin+portsEach-1),
 			Attributes: fmt.Sprintf("rack:r%d", n+1),
 		})
 	}

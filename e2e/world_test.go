@@ -1,0 +1,411 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/api/client"
+)
+
+// patience is how long anything may take that tests wait for, on two cores
+// that do other things too.
+const patience = 75 * time.Second
+
+// realMesos is the master to test against; devcluster when "".
+var realMesos = os.Getenv("PERIGEE_TEST_MESOS")
+
+// needsOwnCluster skips a test that restarts the cluster.
+func needsOwnCluster(t *testing.T) {
+	t.Helper()
+	if realMesos != "" {
+		t.Skip("this test restarts the Mesos cluster, which it may not do with that of PERIGEE_TEST_MESOS")
+	}
+}
+
+// shared is the cluster, and the scheduler of most tests.
+var shared cluster
+
+type cluster struct {
+	once      sync.Once
+	err       error
+	master    string // host:port
+	processes []*process
+	scheduler *scheduler
+	mu        sync.Mutex
+	names     []string // of frameworks, to be torn down
+}
+
+func (c *cluster) open() error {
+	c.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if c.master = realMesos; c.master == "" {
+			if c.err = c.startMesos(ctx); c.err != nil {
+				return
+			}
+		}
+		c.scheduler, c.err = c.startScheduler(ctx, "shared")
+	})
+	return c.err
+}
+
+func (c *cluster) startMesos(ctx context.Context) error {
+	args := []string{"devcluster", "--dir", filepath.Join(built.dir, "mesos"), "--listen", "127.0.0.1:0", "--agents", "3",
+		"--attributes", "rack:r{n}", "--allocation-interval", "200ms", "--ephemeral"}
+	// Agents share this machine's ports, and so do tests that run beside these.
+	for n := range 3 {
+		first := firstPort() + n*50
+		args = append(args, "--resources", fmt.Sprintf("cpus:8;mem:8192;disk:20480;ports:[%d-%d]", first, first+49))
+	}
+	p, err := start("devcluster", args...)
+	if err != nil {
+		return err
+	}
+	c.processes = append(c.processes, p)
+	line, err := p.stdout.await(ctx, "master http://")
+	if err != nil {
+		return fmt.Errorf("devcluster: %w", err)
+	}
+	_, c.master, _ = strings.Cut(line, "master http://")
+	return nil
+}
+
+// firstPort is where this process's ports for tasks begin: a few hundred of
+// their own for each of the processes that test at the same time.
+func firstPort() int { return 10000 + os.Getpid()%40*400 }
+
+// scheduler is one that tests started, which they may kill and start again.
+type scheduler struct {
+	*process
+	cluster *cluster
+	name    string
+	url     string
+	args    []string
+}
+
+// startScheduler starts a scheduler with a journal of its own.
+func (c *cluster) startScheduler(ctx context.Context, name string, more ...string) (*scheduler, error) {
+	framework := fmt.Sprintf("e2e-%d-%s", os.Getpid(), name)
+	s := &scheduler{cluster: c, name: name, args: append([]string{"scheduler", "--config", os.DevNull,
+		"--mesos-master", c.master, "--mesos-framework-name", framework, "--mesos-failover-timeout", "10m",
+		"--journal-url", "file://" + filepath.Join(built.dir, "journal-"+name),
+		"--executor-cache-dir", filepath.Join(built.dir, "cache")}, more...)}
+	if os.Geteuid() == 0 {
+		s.args = append(s.args, "--defaults-user", "nobody")
+	}
+	c.mu.Lock()
+	c.names = append(c.names, framework)
+	c.mu.Unlock()
+	return s, s.start(ctx, "127.0.0.1:0")
+}
+
+// start starts the process, and waits until it leads and is subscribed.
+func (s *scheduler) start(ctx context.Context, listen string) error {
+	p, err := start("scheduler-"+s.name, append(s.args, "--api-listen", listen)...)
+	if err != nil {
+		return err
+	}
+	s.process = p
+	line, err := p.stdout.await(ctx, "answers at ")
+	if err != nil {
+		return fmt.Errorf("scheduler: %w", err)
+	}
+	_, s.url, _ = strings.Cut(line, "answers at ")
+	return ready(ctx, s.url)
+}
+
+// ready waits until the scheduler at a URL can do its work.
+func ready(ctx context.Context, url string) error {
+	c, err := client.New(url)
+	if err != nil {
+		return err
+	}
+	for {
+		err := c.Ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// restart kills the scheduler with -9 and starts it again at the same address.
+func (s *scheduler) restart(ctx context.Context) error {
+	if err := s.signal(ctx, syscall.SIGKILL); err != nil {
+		return err
+	}
+	return s.start(ctx, strings.TrimPrefix(s.url, "http://"))
+}
+
+// close ends everything. On a cluster that is not ours, frameworks are torn
+// down: their tasks would go on.
+func (c *cluster) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var errs []error
+	if c.scheduler != nil && c.scheduler.process != nil {
+		errs = append(errs, c.scheduler.signal(ctx, syscall.SIGTERM))
+	}
+	if realMesos != "" && c.master != "" {
+		errs = append(errs, c.tearDown())
+	}
+	for _, p := range c.processes {
+		errs = append(errs, p.signal(ctx, syscall.SIGTERM))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *cluster) tearDown() error {
+	var answer struct {
+		GetFrameworks struct {
+			Frameworks []struct {
+				FrameworkInfo struct {
+					Name string
+					ID   struct{ Value string }
+				} `json:"framework_info"`
+			}
+		} `json:"get_frameworks"`
+	}
+	if err := c.operate(map[string]any{"type": "GET_FRAMEWORKS"}, &answer); err != nil {
+		return err
+	}
+	for _, f := range answer.GetFrameworks.Frameworks {
+		for _, name := range c.names {
+			if f.FrameworkInfo.Name == name {
+				err := c.operate(map[string]any{"type": "TEARDOWN", "teardown": map[string]any{
+					"framework_id": map[string]any{"value": f.FrameworkInfo.ID.Value}}}, nil)
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// operate asks the master's operator API.
+func (c *cluster) operate(call, answer any) error {
+	body, err := json.Marshal(call)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequest(http.MethodPost, "http://"+c.master+"/api/v1", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode > 299 {
+		return fmt.Errorf("operator call %s: %s %s %w", body, resp.Status, text, err)
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.Unmarshal(text, answer)
+}
+
+// world is a scheduler as one test sees it, with jobs of its own.
+type world struct {
+	*testing.T
+	*client.Client
+	ctx     context.Context
+	url     string
+	team    string
+	witness *witness
+}
+
+// begin is the world of a test that shares the scheduler with others. The
+// test's jobs are removed at its end.
+func begin(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	require.NoError(t, shared.open())
+	w := see(t, shared.scheduler.url)
+	t.Cleanup(w.removeAll)
+	return w
+}
+
+// see is the world of a scheduler.
+func see(t *testing.T, url string) *world {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	t.Cleanup(cancel)
+	c, err := client.New(url, client.WithActor("tester"), client.WithPatience(20*time.Second))
+	require.NoError(t, err)
+	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	return &world{T: t, Client: c, ctx: ctx, url: url, team: name[max(0, len(name)-60):], witness: newWitness(t)}
+}
+
+func (w *world) removeAll() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	page, err := w.Jobs(ctx, client.JobFilter{Team: w.team})
+	if err != nil {
+		w.Logf("list the jobs that are left: %v", err)
+		return
+	}
+	for _, j := range page.Items {
+		if _, err := w.RemoveJob(ctx, j.Job, client.WriteOptions{}); err != nil {
+			w.Logf("remove %s: %v", j.Job, err)
+		}
+	}
+}
+
+// job is the name of one of the test's jobs.
+func (w *world) job(name string) string { return w.team + "/test/" + name }
+
+// spec reads a spec as a job file has it, JOB, WITNESS and PEX filled in.
+func (w *world) file(name, text string) string {
+	w.Helper()
+	text = strings.NewReplacer("JOB", w.job(name), "WITNESS", w.witness.url, "SHA256", pexSum(w.T)).Replace(text)
+	path := filepath.Join(w.TempDir(), name+".yaml")
+	require.NoError(w, os.WriteFile(path, []byte(text), 0o644))
+	return path
+}
+
+// result is how a command of the command line ended.
+type result struct {
+	code        int
+	out, errors string
+}
+
+// cli runs the command line.
+func (w *world) cli(args ...string) result {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	c := exec.CommandContext(ctx, built.perigee, args...)
+	c.Env = environment(w.url)
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(w, err)
+	}
+	require.NoError(w, ctx.Err(), "perigee %v does not end; it wrote:\n%s%s", args, &out, &errs)
+	return result{c.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// must is cli for commands that are to succeed; it returns their output.
+func (w *world) must(args ...string) string {
+	w.Helper()
+	r := w.cli(args...)
+	require.Zero(w, r.code, "perigee %v: %s%s", args, r.out, r.errors)
+	return r.out
+}
+
+// following starts a command that goes on until the test ends.
+func (w *world) following(args ...string) *lines {
+	w.Helper()
+	c := exec.Command(built.perigee, args...)
+	c.Env = environment(w.url)
+	out := newLines()
+	c.Stdout, c.Stderr = out, out
+	require.NoError(w, c.Start())
+	ended := make(chan struct{})
+	go func() {
+		_ = c.Wait() // it is interrupted
+		out.end()
+		close(ended)
+	}()
+	w.Cleanup(func() {
+		_ = c.Process.Signal(syscall.SIGINT)
+		<-ended
+	})
+	return out
+}
+
+// awaitLine waits for a line that contains a part.
+func (w *world) awaitLine(l *lines, part string) string {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	line, err := l.await(ctx, part)
+	require.NoError(w, err)
+	return line
+}
+
+// await waits until a condition of a job holds. It looks after each event of
+// the job, and now and then for what has none, such as why something waits.
+func (w *world) await(job, what string, holds func() bool) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	events, err := w.Events(ctx, client.EventFilter{Job: job})
+	require.NoError(w, err)
+	defer events.Close()
+	for !holds() {
+		require.NoError(w, ctx.Err(), "%s: %s\n%s", job, what, w.cliQuietly("status", job))
+		wait, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		_, err := events.Next(wait)
+		require.True(w, err == nil || wait.Err() != nil, "follow events: %v", err)
+		cancel()
+	}
+}
+
+// cliQuietly is for messages.
+func (w *world) cliQuietly(args ...string) string {
+	c := exec.Command(built.perigee, args...)
+	c.Env = environment(w.url)
+	out, _ := c.CombinedOutput()
+	return string(out)
+}
+
+// jobNow is a job as it is now.
+func (w *world) jobNow(job string) *api.Job {
+	w.Helper()
+	j, err := w.Job(w.ctx, job)
+	require.NoError(w, err)
+	return j
+}
+
+// tasks are a job's, the ended ones too, oldest first.
+func (w *world) tasks(job string) []api.Task {
+	w.Helper()
+	page, err := w.Tasks(w.ctx, client.TaskFilter{Job: job, Ended: true, Limit: 1000})
+	require.NoError(w, err)
+	return page.Items
+}
+
+// awaitFailure waits until a task of a job has failed, and returns it.
+func (w *world) awaitFailure(job string) api.Task {
+	w.Helper()
+	var found api.Task
+	w.await(job, "a task fails", func() bool {
+		for _, t := range w.tasks(job) {
+			if t.State == "failed" || t.State == "lost" {
+				found = t
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
