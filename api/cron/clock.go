@@ -15,16 +15,22 @@ const (
 	twoDays = 2 * 86400
 )
 
-// spanFrom returns the span of loc from instant t on. Where it began is not
-// asked: ZoneBounds answers with a new year's day, and at times with one before
-// the end of the span it precedes, where a zone's table gives way to its rule.
-// An end may only change the zone's abbreviation, or nothing.
+// spanFrom returns the span of loc from instant t on; its end may change nothing
+// but the zone's abbreviation, or nothing at all.
+//
+// ZoneBounds (Go 1.26) is exact only near a change of the clock. Where a zone's
+// table gives way to its rule it may answer with a beginning inside the span
+// before, so the beginning is not asked for; and as its years have 365 days, on
+// 31 December of a leap year with an end that has passed.
 func spanFrom(loc *time.Location, t int64) span {
 	at := time.Unix(t, 0).In(loc)
 	_, offset := at.Zone()
 	s := span{start: t, end: always, offset: int64(offset)}
 	if _, end := at.ZoneBounds(); !end.IsZero() {
 		s.end = end.Unix()
+	}
+	if s.end <= t {
+		s.end = (floorDiv(t, 86400) + 1) * 86400
 	}
 	return s
 }

@@ -118,8 +118,8 @@ func (ref reference) due(loc *time.Location, after, through int64) []time.Time {
 // randomWindow returns the beginning of an interval in which, as often as not,
 // the zone's clock changes.
 func randomWindow(r *rand.Rand, loc *time.Location) int64 {
-	from := time.Unix(r.Int64N(65*365*86400)+3*365*86400, 0) // 1973 to 2038
-	if _, change := from.In(loc).ZoneBounds(); r.IntN(4) > 0 && !change.IsZero() {
+	from := time.Unix(r.Int64N(97*365*86400)+3*365*86400, 0) // 1973 to 2070
+	if _, change := from.In(loc).ZoneBounds(); r.IntN(4) > 0 && change.After(from) {
 		from = change.Add(-time.Duration(r.IntN(48)) * time.Hour)
 	}
 	return from.Unix() / 60 * 60
@@ -133,7 +133,7 @@ var propertyZones = []string{
 
 func TestProperty_NextIsWhatAWalkMinuteByMinuteFinds(t *testing.T) {
 	t.Parallel()
-	const cases, window = 1500, 4 * 86400
+	const cases, window = 500, 4 * 86400
 	r := rand.New(rand.NewPCG(30, 1))
 	found := 0
 	for range cases {
@@ -154,12 +154,12 @@ func TestProperty_NextIsWhatAWalkMinuteByMinuteFinds(t *testing.T) {
 		require.True(t, slices.Equal(want[max(0, len(want)-n):], latest), "the latest %d of %s: %v", n, s, latest)
 		found += len(want)
 	}
-	require.Greater(t, found, 10_000, "the random expressions are hardly ever due")
+	require.Greater(t, found, 5_000, "the random expressions are hardly ever due")
 }
 
 func TestProperty_DaysAreWhatAWalkDayByDayFinds(t *testing.T) {
 	t.Parallel()
-	const cases, years = 150, 45
+	const cases, years = 60, 30
 	r := rand.New(rand.NewPCG(30, 2))
 	for range cases {
 		ref := randomReference(r)
@@ -190,7 +190,7 @@ func TestProperty_DaysAreWhatAWalkDayByDayFinds(t *testing.T) {
 
 func TestProperty_SplittingAnIntervalNeitherRepeatsNorLosesAnInstant(t *testing.T) {
 	t.Parallel()
-	const cases = 400
+	const cases = 150
 	r := rand.New(rand.NewPCG(30, 3))
 	for range cases {
 		expr := randomReference(r).String()
