@@ -38,10 +38,16 @@ func (e *Engine) Do(ctx context.Context, r core.Request) (core.Result, *View, er
 	}
 	select {
 	case <-w.done:
-		return w.result, e.View(), w.err
+	case <-e.stopped:
+		select {
+		case <-w.done:
+		default: // it came after all others were answered
+			return core.Result{}, nil, errShuttingDown
+		}
 	case <-ctx.Done():
 		return core.Result{}, nil, ctx.Err()
 	}
+	return w.result, e.View(), w.err
 }
 
 // View returns the newest durable state. It never blocks.
@@ -66,7 +72,7 @@ func (e *Engine) WaitIndex(ctx context.Context, index uint64) (*View, error) {
 // those to come when it is "".
 func (e *Engine) Follow(after string) (*Follower, error) {
 	if after == "" {
-		return &Follower{log: e.events, at: e.events.last()}, nil
+		return &Follower{log: e.events, at: e.events.last()}, nil // EventID{} before the journal was loaded
 	}
 	id, err := ParseEventID(after)
 	if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -61,6 +62,7 @@ type eventLog struct {
 	mu      sync.Mutex
 	events  []Published // oldest first
 	dropped EventID     // the last one that is no longer kept
+	origin  EventID     // the last one when the journal was loaded
 	changed chan struct{}
 }
 
@@ -85,16 +87,27 @@ func (l *eventLog) publish(events []Published) {
 	l.changed = make(chan struct{})
 }
 
-// begin sets where the kept events start, before the first publish.
-func (l *eventLog) begin(incarnation string, dropped uint64) {
+// begin sets where the kept events start, after the entry dropped, and those
+// that the journal held. Only the first call counts.
+func (l *eventLog) begin(incarnation string, dropped uint64, held []Published) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dropped.Incarnation == "" {
-		l.dropped = EventID{Incarnation: incarnation, Index: dropped, Ordinal: 1<<31 - 1}
-		if dropped == 0 {
-			l.dropped.Ordinal = 0
-		}
+	if l.dropped.Incarnation != "" {
+		return
 	}
+	l.dropped = EventID{Incarnation: incarnation, Index: dropped}
+	if dropped > 0 {
+		l.dropped.Ordinal = 1<<31 - 1
+	}
+	l.origin = l.dropped
+	if n := len(held); n > 0 {
+		l.origin = held[n-1].ID
+	}
+	if extra := len(held) - l.keep; extra > 0 {
+		l.dropped = held[extra-1].ID
+		held = slices.Clone(held[extra:])
+	}
+	l.events = held
 }
 
 // since returns the events after id, oldest first, at most max, and a channel
@@ -102,6 +115,9 @@ func (l *eventLog) begin(incarnation string, dropped uint64) {
 func (l *eventLog) since(id EventID, max int) ([]Published, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if id == (EventID{}) {
+		id = l.origin // who followed before the journal was loaded
+	}
 	if id.Incarnation != l.dropped.Incarnation || l.dropped.after(id.Index, id.Ordinal) {
 		return nil, nil, &GoneError{Oldest: l.dropped.String()}
 	}

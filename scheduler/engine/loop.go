@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/perigee-sched/perigee/scheduler/core"
@@ -50,8 +51,8 @@ type Engine struct {
 	compactions chan struct{} // has a token when it may be time to compact
 
 	core     *core.Core
-	position journal.Position
-	waiting  map[uint64]*waiter // requests not yet answered, by id
+	position journal.Position   // the writer's, once it runs
+	waiting  map[uint64]*waiter // of the step under way, by request
 }
 
 // input is an event, and who waits for its reply.
@@ -121,14 +122,14 @@ func (e *Engine) submit(ctx context.Context, r core.Request, w *waiter) error {
 func (e *Engine) send(ctx context.Context, inputs []input) error {
 	select {
 	case <-e.stopped:
-		return fmt.Errorf("%w: it is shutting down", ErrUnavailable)
+		return errShuttingDown
 	default:
 	}
 	select {
 	case e.inbox <- inputs:
 		return nil
 	case <-e.stopped:
-		return fmt.Errorf("%w: it is shutting down", ErrUnavailable)
+		return errShuttingDown
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -141,18 +142,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.load(ctx); err != nil {
 		return err
 	}
-	writer := newWriter(e)
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	failed := make(chan error, 2)
-	wg.Go(func() { failed <- writer.run(ctx) })
-	wg.Go(func() { failed <- e.compactWhenDue(ctx) })
-	err := e.loop(ctx, writer, failed)
-	cancel()
-	wg.Wait()
-	e.abandon(err)
+	w := newWriter(e)
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return w.run(ctx) })
+	parts.Go(func() error { return e.compactWhenDue(ctx) })
+	parts.Go(func() error { return e.loop(ctx, w) })
+	err := parts.Wait()
+	e.abandon(w, err)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -174,8 +170,7 @@ func (e *Engine) load(ctx context.Context) error {
 		return fmt.Errorf("load the state: %w", err)
 	}
 	if c := v.Cluster(); c != nil {
-		e.events.begin(c.Incarnation, r.before(v.Index))
-		e.events.publish(r.published(c.Incarnation))
+		e.events.begin(c.Incarnation, r.before(v.Index), r.published(c.Incarnation))
 	}
 	e.publish(v)
 	e.log.Info("loaded the journal", "index", v.Index, "epoch", position.Epoch, "records", v.records.Len(),
@@ -184,7 +179,7 @@ func (e *Engine) load(ctx context.Context) error {
 }
 
 // loop steps the core whenever something arrived or is due.
-func (e *Engine) loop(ctx context.Context, w *writer, failed <-chan error) error {
+func (e *Engine) loop(ctx context.Context, w *writer) error {
 	batch := []input{{event: e.opts.Elected}}
 	observeAt := time.Time{}
 	dirty := true
@@ -210,8 +205,6 @@ func (e *Engine) loop(ctx context.Context, w *writer, failed <-chan error) error
 		case in := <-e.inbox:
 			batch = append(batch, in...)
 		case <-wake.C:
-		case err := <-failed:
-			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -274,15 +267,20 @@ func (e *Engine) step(ctx context.Context, w *writer, batch []input) error {
 	return w.add(ctx, out)
 }
 
-// abandon answers those who still wait.
-func (e *Engine) abandon(cause error) {
-	err := fmt.Errorf("%w: it is shutting down", ErrUnavailable)
+var (
+	errShuttingDown = fmt.Errorf("%w: it is shutting down", ErrUnavailable)
+	errFenced       = fmt.Errorf("%w: another scheduler leads", ErrUnavailable)
+)
+
+// abandon answers those whose requests were decided or not, but not written.
+// Who still comes finds the engine stopped.
+func (e *Engine) abandon(w *writer, cause error) {
+	err := errShuttingDown
 	if errors.Is(cause, journal.ErrFenced) {
-		err = fmt.Errorf("%w: another scheduler leads", ErrUnavailable)
+		err = errFenced
 	}
-	for _, w := range e.waiting {
-		w.answer(core.Result{}, err)
-	}
+	e.changeView(func(v *View) { v.Leads = false })
+	w.abandon(err)
 	for {
 		select {
 		case in := <-e.inbox:
@@ -292,7 +290,6 @@ func (e *Engine) abandon(cause error) {
 				}
 			}
 		default:
-			e.changeView(func(v *View) { v.Leads = false })
 			return
 		}
 	}

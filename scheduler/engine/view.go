@@ -21,20 +21,31 @@ type View struct {
 	Leads bool
 
 	records *btree.Map[string, record.Message] // by key, tasks excepted
-	tasks   *btree.Map[string, *record.Task]   // by id
-	byJob   *btree.Map[string, *record.Task]   // by job + "/" + id
+	tasks   *btree.Map[string, taskItem]       // by id
+	byJob   *btree.BTreeG[taskItem]            // by job and id
 
 	// Observed of the cluster: agents, offers, reasons. Never nil.
 	Observed *core.Observed
 }
 
+// taskItem keeps a task's methods from the trees, which would use Copy: they
+// would copy every task of a node that they copy.
+type taskItem struct{ task *record.Task }
+
 func newView() *View {
 	return &View{
 		records:  new(btree.Map[string, record.Message]),
-		tasks:    new(btree.Map[string, *record.Task]),
-		byJob:    new(btree.Map[string, *record.Task]),
+		tasks:    new(btree.Map[string, taskItem]),
+		byJob:    btree.NewBTreeGOptions(lessByJob, btree.Options{NoLocks: true}), // changed before it is seen
 		Observed: new(core.Observed),
 	}
+}
+
+func lessByJob(a, b taskItem) bool {
+	if a.task.Job != b.task.Job {
+		return a.task.Job < b.task.Job
+	}
+	return a.task.Id < b.task.Id
 }
 
 // put stores a record, or deletes it when m is nil, in place.
@@ -47,12 +58,12 @@ func (v *View) put(key string, m record.Message) {
 		v.records.Set(key, m)
 	case m == nil:
 		if old, ok := v.tasks.Delete(id); ok {
-			v.byJob.Delete(old.Job + "/" + id)
+			v.byJob.Delete(old)
 		}
 	default:
-		t := m.(*record.Task)
-		v.tasks.Set(id, t)
-		v.byJob.Set(t.Job+"/"+id, t)
+		t := taskItem{m.(*record.Task)}
+		v.tasks.Set(t.task.Id, t) // the record's string, so that the key's is not kept
+		v.byJob.Set(t)
 	}
 }
 
@@ -101,7 +112,7 @@ func (v *View) Run(job, id string) *record.Run {
 // Task returns a task, nil when it is unknown or no longer kept.
 func (v *View) Task(id string) *record.Task {
 	t, _ := v.tasks.Get(id)
-	return t
+	return t.task
 }
 
 // Jobs calls yield with every job whose key is not less than from, in order,
@@ -136,16 +147,14 @@ func (v *View) RunsDescending(job, from string, yield func(*record.Run) bool) {
 
 // Tasks of all jobs whose id is not less than from, by id.
 func (v *View) Tasks(from string, yield func(*record.Task) bool) {
-	v.tasks.Ascend(from, func(_ string, t *record.Task) bool { return yield(t) })
+	v.tasks.Ascend(from, func(_ string, t taskItem) bool { return yield(t.task) })
 }
 
 // JobTasks are a job's tasks whose id is not less than from, by id: live ones
 // and those that ended and are still kept.
 func (v *View) JobTasks(job, from string, yield func(*record.Task) bool) {
-	prefix := job + "/"
-	v.byJob.Ascend(prefix+from, func(key string, t *record.Task) bool {
-		return strings.HasPrefix(key, prefix) && yield(t)
-	})
+	first := taskItem{&record.Task{Job: job, Id: from}}
+	v.byJob.Ascend(first, func(t taskItem) bool { return t.task.Job == job && yield(t.task) })
 }
 
 // Spec returns the spec of a deploy with defaults filled in, nil when the
@@ -181,8 +190,8 @@ func (v *View) from(from string) iter.Seq2[string, record.Message] {
 		}
 		others("", record.PrefixTask)
 		if more && from < afterTasks {
-			v.tasks.Ascend(strings.TrimPrefix(max(from, record.PrefixTask), record.PrefixTask), func(id string, t *record.Task) bool {
-				more = yield(record.TaskKey(id), t)
+			v.tasks.Ascend(strings.TrimPrefix(max(from, record.PrefixTask), record.PrefixTask), func(id string, t taskItem) bool {
+				more = yield(record.TaskKey(id), t.task)
 				return more
 			})
 		}

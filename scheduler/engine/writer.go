@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,11 +26,12 @@ type effects struct {
 type writer struct {
 	e *Engine
 
-	mu     sync.Mutex
-	queue  []effects
-	writes int           // in queue
-	filled chan struct{} // has a token while queue has something
-	room   chan struct{} // has a token when queue was taken
+	mu         sync.Mutex
+	queue      []effects
+	writes     int           // in queue
+	unresolved bool          // the outcome of an append is unknown
+	filled     chan struct{} // has a token while queue has something
+	room       chan struct{} // has a token when there may be room again
 }
 
 // queuedWritesMost bounds what may be decided ahead of what is durable.
@@ -41,23 +41,49 @@ func newWriter(e *Engine) *writer {
 	return &writer{e: e, filled: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
-// add queues effects, waiting while there are too many.
+// add queues effects, waiting while there are too many, or while the outcome
+// of an append is unknown: then the loop decides nothing more. When ctx ends
+// first, they are dropped, and those who wait for them answered.
 func (w *writer) add(ctx context.Context, out effects) error {
-	for {
-		w.mu.Lock()
-		if w.writes < queuedWritesMost || len(w.queue) == 0 {
-			w.queue = append(w.queue, out)
-			w.writes += len(out.ready.Writes)
-			w.mu.Unlock()
-			token(w.filled)
-			return nil
-		}
-		w.mu.Unlock()
+	for !w.offer(out) {
 		select {
 		case <-w.room:
 		case <-ctx.Done():
+			out.fail(errShuttingDown)
 			return ctx.Err()
 		}
+	}
+	return nil
+}
+
+func (w *writer) offer(out effects) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unresolved {
+		out.fail(ErrUnknownOutcome) // to be written once the outcome is known
+		return false
+	}
+	if w.writes >= queuedWritesMost && len(w.queue) > 0 {
+		return false
+	}
+	w.queue = append(w.queue, out)
+	w.writes += len(out.ready.Writes)
+	token(w.filled)
+	return true
+}
+
+// stall stops the loop, or lets it go on. Those who wait for what is decided
+// and not written are told at once: it takes as long as the storage is away.
+func (w *writer) stall(unresolved bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unresolved = unresolved
+	if !unresolved {
+		token(w.room)
+		return
+	}
+	for _, out := range w.queue {
+		out.fail(ErrUnknownOutcome)
 	}
 }
 
@@ -78,7 +104,6 @@ func (w *writer) take() []effects {
 }
 
 func (w *writer) run(ctx context.Context) error {
-	defer w.abandon()
 	for {
 		select {
 		case <-w.filled:
@@ -95,10 +120,11 @@ func (w *writer) run(ctx context.Context) error {
 	}
 }
 
-// abandon answers those whose effects were never written.
-func (w *writer) abandon() {
+// abandon answers those whose effects were never written. Nothing is added any
+// more.
+func (w *writer) abandon(err error) {
 	for _, out := range w.take() {
-		out.fail(fmt.Errorf("%w: it is shutting down", ErrUnavailable))
+		out.fail(err)
 	}
 }
 
@@ -114,7 +140,7 @@ func (out effects) fail(err error) {
 func reasonOf(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrFenced):
-		return fmt.Errorf("%w: another scheduler leads", ErrUnavailable)
+		return errFenced
 	case errors.Is(err, journal.ErrUnknown), errors.Is(err, context.Canceled):
 		return ErrUnknownOutcome
 	}
@@ -129,11 +155,12 @@ func (w *writer) commit(ctx context.Context, batch []effects) error {
 		return err
 	}
 	if entry != nil {
-		if err := w.append(ctx, entry, batch); err != nil {
+		group, err := w.append(ctx, entry, batch)
+		if err != nil {
 			return err
 		}
+		w.show(group, batch)
 	}
-	w.show(entry, batch)
 	for _, out := range batch {
 		e.Stats.calls(out.ready.Calls)
 		if len(out.ready.Calls) > 0 {
@@ -200,45 +227,53 @@ func (w *writer) entry(batch []effects) (*record.Entry, error) {
 // again.
 const resolveEvery = 500 * time.Millisecond
 
-// append makes an entry durable. While its outcome is unknown, nothing is
-// decided any more, and those who wait are told.
-func (w *writer) append(ctx context.Context, entry *record.Entry, batch []effects) error {
+// append makes an entry durable and returns the group that it was written as.
+// While its outcome is unknown, nothing is decided any more, and those who wait
+// are told.
+func (w *writer) append(ctx context.Context, entry *record.Entry, batch []effects) ([]*record.Entry, error) {
 	e := w.e
 	group, err := journal.Split(entry, journal.MaxEntryBytes)
 	if err != nil {
-		return fmt.Errorf("split entry %d: %w", entry.Index, err)
+		return nil, fmt.Errorf("split entry %d: %w", entry.Index, err)
 	}
 	start := time.Now()
 	err = e.opts.Journal.Append(ctx, group)
-	for errors.Is(err, journal.ErrUnknown) {
-		e.log.Error("the outcome of a write to the journal is unknown; trying to find out", "index", entry.Index, "error", err)
-		e.Stats.unknown.Add(1)
+	if errors.Is(err, journal.ErrUnknown) {
 		for _, out := range batch {
 			out.fail(ErrUnknownOutcome)
 		}
+		w.stall(true)
+		err = w.resolve(ctx, entry.Index, err)
+		w.stall(false)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("append entry %d: %w", entry.Index, err)
+	}
+	e.Stats.appended(len(batch), time.Since(start))
+	e.position.Index += uint64(len(group))
+	token(e.compactions)
+	return group, nil
+}
+
+// resolve asks for the outcome of an append until it is known.
+func (w *writer) resolve(ctx context.Context, index uint64, err error) error {
+	for errors.Is(err, journal.ErrUnknown) {
+		w.e.log.Error("the outcome of a write to the journal is unknown; trying to find out", "index", index, "error", err)
+		w.e.Stats.unknown.Add(1)
 		select {
 		case <-time.After(resolveEvery):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		err = e.opts.Journal.Resolve(ctx)
+		err = w.e.opts.Journal.Resolve(ctx)
 	}
-	if err != nil {
-		return fmt.Errorf("append entry %d: %w", entry.Index, err)
-	}
-	e.Stats.appended(len(batch), time.Since(start))
-	e.position.Index += uint64(len(group))
-	token(e.compactions)
-	return nil
+	return err
 }
 
 // show publishes a durable batch: the view, then its events.
-func (w *writer) show(entry *record.Entry, batch []effects) {
-	if entry == nil {
-		return
-	}
+func (w *writer) show(group []*record.Entry, batch []effects) {
 	e := w.e
-	var events []Published
+	var incarnation string
 	e.changeView(func(v *View) {
 		for _, out := range batch {
 			for _, wr := range out.ready.Writes {
@@ -246,23 +281,38 @@ func (w *writer) show(entry *record.Entry, batch []effects) {
 			}
 		}
 		v.Index, v.Leads = e.position.Index-1, true
-		incarnation := v.Cluster().GetIncarnation()
-		e.events.begin(incarnation, 0)
-		ordinal := 0
-		for _, out := range batch {
-			for _, ev := range out.ready.Events {
-				events = append(events, Published{EventID{incarnation, entry.Index, ordinal}, ev})
-				ordinal++
-			}
-		}
+		incarnation = v.Cluster().GetIncarnation()
 	})
-	e.events.publish(events)
+	e.events.begin(incarnation, 0, nil)
+	e.events.publish(identify(incarnation, group, batch))
+}
+
+// identify names a batch's events by the entries that hold them, which are as
+// many and in the same order.
+func identify(incarnation string, group []*record.Entry, batch []effects) []Published {
+	var ids []EventID
+	for _, entry := range group {
+		for i := range entry.GetEvents() {
+			ids = append(ids, EventID{incarnation, entry.GetIndex(), i})
+		}
+	}
+	events := make([]Published, 0, len(ids))
+	for _, out := range batch {
+		for _, ev := range out.ready.Events {
+			events = append(events, Published{ids[len(events)], ev})
+		}
+	}
+	return events
 }
 
 // observe publishes what was observed of the cluster.
 func (w *writer) observe(o *core.Observed) {
 	w.e.changeView(func(v *View) { v.Observed = o })
 }
+
+// compactAgain is how long to wait after a compaction failed: each costs as
+// much as the state is big.
+const compactAgain = 30 * time.Second
 
 // compactWhenDue compacts the journal when it has grown, beside the appends.
 func (e *Engine) compactWhenDue(ctx context.Context) error {
@@ -279,6 +329,10 @@ func (e *Engine) compactWhenDue(ctx context.Context) error {
 		if err := e.opts.Journal.Compact(ctx, source{v}); err != nil {
 			if ctx.Err() == nil {
 				e.log.Error("compact the journal", "error", err)
+			}
+			select {
+			case <-time.After(compactAgain):
+			case <-ctx.Done():
 			}
 			continue
 		}
@@ -303,7 +357,7 @@ func (s source) Records(from string) iter.Seq2[string, []byte] {
 					panic(fmt.Sprintf("engine: encode record %q: %v", key, err)) // it was encoded before
 				}
 			}
-			if !yield(key, bytes.Clone(buf)) {
+			if !yield(key, buf) {
 				return
 			}
 		}
