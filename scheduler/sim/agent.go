@@ -64,7 +64,7 @@ func (a *agent) start() {
 	for _, container := range a.w.model.Containers(a.name) {
 		if x := a.executors[container]; x != nil {
 			a.w.model.ContainerStarted(a.w.now, a.name, container, x.pid)
-			x.later(2000, x.subscribe)
+			x.later(a.w.rng.IntN(2050), x.subscribe) // after 2 s it is given up
 		} else {
 			a.w.model.ContainerExited(a.w.now, a.name, container, -1)
 		}

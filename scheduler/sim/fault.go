@@ -29,7 +29,7 @@ func (w *world) fault() {
 			a.stop()
 			// Mostly back at once; now and then so late that it was given up.
 			away := time.Duration(w.rng.IntN(20_000)) * time.Millisecond
-			if w.chance(4) {
+			if w.chance(3) {
 				away = time.Duration(w.rng.IntN(20)) * time.Minute
 			}
 			w.timers.add(w.now.Add(away), func() {

@@ -41,7 +41,7 @@ func newScheduler(w *world) *schedulerProcess {
 // start begins a process: what is durable is all it knows.
 func (s *schedulerProcess) start() {
 	c, err := core.Load(core.Config{Overhead: core.Amounts{CPUs: 10, Memory: 32_000}, DefaultUser: "nobody",
-		ReplaceAfter: 5 * 60_000, FinishedKeep: 500}, s.w.journal.all())
+		ReplaceAfter: 2 * 60_000, FinishedKeep: 500}, s.w.journal.all())
 	if err != nil {
 		panic(failed(fmt.Sprintf("the state cannot be loaded: %v", err)))
 	}
