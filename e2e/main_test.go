@@ -100,15 +100,15 @@ func start(name string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
 	p := &process{cmd: exec.Command(built.perigee, args...), stdout: newLines(), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = io.MultiWriter(p.stdout, log), log
 	p.cmd.Env = environment("")
 	if err := p.cmd.Start(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, log.Close())
 	}
 	go func() {
 		_ = p.cmd.Wait() // how it ended is in ProcessState
+		log.Close()
 		close(p.ended)
 		p.stdout.end()
 	}()

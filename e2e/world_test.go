@@ -280,10 +280,10 @@ func (w *world) removeAll() {
 // job is the name of one of the test's jobs.
 func (w *world) job(name string) string { return w.team + "/test/" + name }
 
-// spec reads a spec as a job file has it, JOB, WITNESS and PEX filled in.
+// file writes a job file, with JOB, WITNESS and SHA256 filled in.
 func (w *world) file(name, text string) string {
 	w.Helper()
-	text = strings.NewReplacer("JOB", w.job(name), "WITNESS", w.witness.url, "SHA256", pexSum(w.T)).Replace(text)
+	text = strings.NewReplacer("job: JOB", "job: "+w.job(name), "WITNESS", w.witness.url, "SHA256", pexSum(w.T)).Replace(text)
 	path := filepath.Join(w.TempDir(), name+".yaml")
 	require.NoError(w, os.WriteFile(path, []byte(text), 0o644))
 	return path
