@@ -15,6 +15,9 @@ var (
 	// ErrRefused means that a group, or the moment of its append, breaks the contract of Append.
 	ErrRefused = errors.New("refused")
 
+	// ErrBehind means that a follower was too slow: entries it has not read were compacted away.
+	ErrBehind = errors.New("behind: entries not yet read were compacted away")
+
 	// ErrClosed is returned by every use after Close.
 	ErrClosed = errors.New("journal is closed")
 )

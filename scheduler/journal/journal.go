@@ -64,6 +64,17 @@ type Journal interface {
 	Close() error
 }
 
+// Follower is a Journal whose entries can be read while another scheduler appends them: a standby's.
+type Follower interface {
+	Journal
+
+	// Follow passes what is durable to apply, as Lead would, and then each whole group as it is
+	// appended, until ctx ends or something fails. Lead on the same Journal afterwards goes on where
+	// Follow ended: it passes only what followed. ErrBehind says that entries not yet read are gone;
+	// what was passed is of no use then, and the next Follow or Lead begins anew.
+	Follow(ctx context.Context, apply Applier) error
+}
+
 // Applier receives what a journal holds. Calls come in the order Record, Past, Apply; each may
 // return an error to end the replay. A journal that was never compacted has no Record and no Past.
 type Applier interface {
