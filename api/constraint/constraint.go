@@ -9,17 +9,27 @@
 //	has NAME              lacks NAME
 //
 // NAME is an attribute of the agent, or host (also hostname). A VALUE with
-// blanks, commas or brackets is put in double quotes. An agent without the
-// attribute meets only !=, not in and lacks.
+// blanks, commas or brackets is put in double quotes. The words has, lacks, in
+// and not are written in small letters.
+//
+// Values are compared as text, the way Mesos shows an attribute: a scalar is 8,
+// not 8.0, and ranges are [1-5]. The comparisons read both sides as numbers,
+// and an agent whose attribute is no number does not meet them. An agent
+// without the attribute meets only !=, not in and lacks.
+//
+// The package owns one constraint. That all of a job's must be met, and what an
+// agent's attributes are, is the scheduler's.
 package constraint
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// Attributes are what an agent tells of itself; package core's do.
+// Attributes are what an agent tells of itself, as text, and its host name under
+// the name host.
 type Attributes interface {
 	Attribute(name string) (value string, ok bool)
 }
@@ -52,7 +62,7 @@ type Constraint struct {
 	number float64 // of the comparisons
 }
 
-// Name is the attribute that the constraint is about.
+// Name is the attribute that the constraint is about; host if it is hostname.
 func (c Constraint) Name() string { return c.name }
 
 // Match says whether an agent meets the constraint.
@@ -69,7 +79,7 @@ func (c Constraint) Match(agent Attributes) bool {
 		return !ok || !slices.Contains(c.values, value)
 	}
 	n, err := strconv.ParseFloat(value, 64)
-	if !ok || err != nil {
+	if !ok || err != nil || math.IsInf(n, 0) {
 		return false
 	}
 	switch c.op {
@@ -83,7 +93,8 @@ func (c Constraint) Match(agent Attributes) bool {
 	return n >= c.number
 }
 
-// String is the constraint in its canonical form, which Parse reads.
+// String is the constraint in its canonical form: "rack in (r1, r2)". Parse reads
+// it back as the same constraint, and reasons for pending show it.
 func (c Constraint) String() string {
 	symbol := symbols[c.op]
 	switch c.op {
@@ -94,9 +105,18 @@ func (c Constraint) String() string {
 		for i, v := range c.values {
 			values[i] = quoted(v)
 		}
-		return c.name + " " + symbol + " (" + strings.Join(values, ", ") + ")"
+		return subject(c.name) + " " + symbol + " (" + strings.Join(values, ", ") + ")"
 	}
-	return c.name + " " + symbol + " " + quoted(c.values[0])
+	return subject(c.name) + " " + symbol + " " + quoted(c.values[0])
+}
+
+// subject keeps an attribute's name at the beginning from being read as a word
+// of the language.
+func subject(name string) string {
+	if name == "has" || name == "lacks" || name == "not" {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 func quoted(v string) string {

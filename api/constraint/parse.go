@@ -3,6 +3,7 @@ package constraint
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -11,10 +12,23 @@ import (
 	"github.com/perigee-sched/perigee/api/nearest"
 )
 
-const expected = "=, !=, in (…), not in (…), <, <=, > or >="
+const (
+	wantOperator  = "=, !=, in (…), not in (…), <, <=, > or >="
+	wantAttribute = "the name of an attribute"
+	wantStart     = wantAttribute + ", has or lacks"
+)
 
-// Parse reads a constraint; the error says where it is wrong and what is
-// expected there.
+// meant is what people write who know another language.
+var meant = map[string]string{
+	"is": "=", "eq": "=", "equals": "=", "ne": "!=", "<>": "!=", "gt": ">", "ge": ">=", "lt": "<", "le": "<=",
+	"notin": "not in", "nin": "not in", "~": "in (…)", "=~": "in (…)", "matches": "in (…)", "like": "in (…)",
+	"contains": "in (…)", "has": "has", "lacks": "lacks", "exists": "has",
+}
+
+// Parse reads a constraint. The error says at which column it goes wrong,
+// counted in characters from 1, what is expected there, and what may have been
+// meant. What one release accepts the next ones must, since deployed specs are
+// parsed again.
 func Parse(text string) (Constraint, error) {
 	p := parser{text: text}
 	p.next()
@@ -44,10 +58,11 @@ func (p *parser) errorf(wanted string) error {
 	if p.token != "" {
 		found = strconv.Quote(p.token)
 	}
+	column := utf8.RuneCountInString(p.text[:p.begin]) + 1
 	if p.bad != "" {
-		return fmt.Errorf("constraint %q, column %d: %s", p.text, p.begin+1, p.bad)
+		return fmt.Errorf("constraint %q, column %d: %s", p.text, column, p.bad)
 	}
-	return fmt.Errorf("constraint %q, column %d: expected %s, found %s", p.text, p.begin+1, wanted, found)
+	return fmt.Errorf("constraint %q, column %d: expected %s, found %s", p.text, column, wanted, found)
 }
 
 // isWord says whether r is part of a name or a value without quotes.
@@ -55,8 +70,13 @@ func isWord(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_.:/+@*%~", r)
 }
 
+// pairs are the tokens of two characters; the last two are none of the
+// language, but are told of as a whole.
+var pairs = []string{"!=", "==", "<=", ">=", "<>", "=~"}
+
+// next reads the next token.
 func (p *parser) next() {
-	for p.at < len(p.text) && (p.text[p.at] == ' ' || p.text[p.at] == '\t') {
+	for p.at < len(p.text) && strings.IndexByte(" \t\r\n", p.text[p.at]) >= 0 {
 		p.at++
 	}
 	rest := p.text[p.at:]
@@ -73,7 +93,7 @@ func (p *parser) next() {
 		p.value, p.word = rest[:n], true
 	case rest[0] == '"':
 		n = p.quoted(rest)
-	case strings.HasPrefix(rest, "!="), strings.HasPrefix(rest, "=="), strings.HasPrefix(rest, "<="), strings.HasPrefix(rest, ">="):
+	case len(rest) > 1 && slices.Contains(pairs, rest[:2]):
 		n = 2
 	default:
 		_, n = utf8.DecodeRuneInString(rest)
@@ -85,7 +105,7 @@ func (p *parser) next() {
 func (p *parser) quoted(rest string) int {
 	prefix, err := strconv.QuotedPrefix(rest)
 	if err != nil {
-		p.bad = "a text in quotes does not end"
+		p.bad = "a text in quotes does not end or has an unknown escape"
 		return len(rest)
 	}
 	p.value, err = strconv.Unquote(prefix)
@@ -97,23 +117,41 @@ func (p *parser) quoted(rest string) int {
 }
 
 func (p *parser) constraint() (Constraint, error) {
-	if !p.word {
-		return Constraint{}, p.errorf("the name of an attribute, has or lacks")
+	if p.token == "!" {
+		return Constraint{}, p.errorf(wantStart + ` (did you mean "lacks"?)`)
 	}
-	first := p.value
-	if strings.ContainsFunc(first, func(r rune) bool { return !isWord(r) }) || first == "" {
-		return Constraint{}, p.errorf("the name of an attribute")
+	first := *p
+	name, err := p.attribute(wantStart)
+	if err != nil {
+		return Constraint{}, err
+	}
+	switch {
+	case first.token == "not" && p.token == "in": // it lacks a name
+		return Constraint{}, first.errorf(wantStart)
+	case first.token == "not" && p.word:
+		return Constraint{}, first.errorf(wantStart + ` (did you mean "lacks"?)`)
+	case !p.word || first.token != "has" && first.token != "lacks":
+		return p.comparison(name)
+	}
+	c := Constraint{op: lacks}
+	if name == "has" {
+		c.op = has
+	}
+	c.name, err = p.attribute(wantAttribute)
+	return c, err
+}
+
+// attribute reads the name of an attribute; hostname is host.
+func (p *parser) attribute(wanted string) (string, error) {
+	name := p.value
+	if !p.word || name == "" || strings.ContainsFunc(name, func(r rune) bool { return !isWord(r) }) {
+		return "", p.errorf(wanted)
 	}
 	p.next()
-	if p.word && (first == "has" || first == "lacks") {
-		if strings.ContainsFunc(p.value, func(r rune) bool { return !isWord(r) }) || p.value == "" {
-			return Constraint{}, p.errorf("the name of an attribute")
-		}
-		c := Constraint{name: p.value, op: map[string]operator{"has": has, "lacks": lacks}[first]}
-		p.next()
-		return c, nil
+	if name == "hostname" {
+		name = "host"
 	}
-	return p.comparison(first)
+	return name, nil
 }
 
 func (p *parser) comparison(name string) (Constraint, error) {
@@ -140,7 +178,7 @@ func (p *parser) comparison(name string) (Constraint, error) {
 		err := p.list(&c)
 		return c, err
 	default:
-		return c, p.operatorError()
+		return c, p.operatorError(name)
 	}
 	p.next()
 	if !p.word {
@@ -158,14 +196,20 @@ func (p *parser) comparison(name string) (Constraint, error) {
 	return c, nil
 }
 
-func (p *parser) operatorError() error {
-	wanted := expected
-	if p.word {
-		if near := nearest.Name(p.value, []string{"in", "not", "has", "lacks"}); near != "" {
-			wanted += fmt.Sprintf(" (did you mean %q?)", near)
-		}
+// operatorError says that no operator follows name, which may itself have been
+// meant as one.
+func (p *parser) operatorError(name string) error {
+	near := meant[strings.ToLower(p.token)]
+	if near == "" && p.word {
+		near = nearest.Name(p.value, []string{"in", "not in"})
 	}
-	return p.errorf(wanted)
+	if near == "" && p.word {
+		near = nearest.Name(name, []string{"has", "lacks"})
+	}
+	if near == "" {
+		return p.errorf(wantOperator)
+	}
+	return p.errorf(fmt.Sprintf("%s (did you mean %q?)", wantOperator, near))
 }
 
 func (p *parser) list(c *Constraint) error {
