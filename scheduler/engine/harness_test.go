@@ -27,11 +27,13 @@ type world struct {
 	storage *memory.Storage
 	journal *gate
 	mesos   *calls
+	disk    journal.Journal // where it is one in a directory
 	engine  *engine.Engine
 	end     context.CancelFunc
 	ended   chan error
 	err     error // of Run
 	over    bool
+	mutex   sync.Mutex // of engine, where users and the test share it
 }
 
 // inBubble runs a test with a fake clock. That no goroutine outlives it is
@@ -194,6 +196,9 @@ type gate struct {
 	groups  [][]*record.Entry // that were written
 	due     bool              // says that it should be compacted
 	compact []error           // what compactions came to
+
+	failCompact error
+	lost        bool // nothing can be resolved
 }
 
 func (g *gate) Append(ctx context.Context, group []*record.Entry) error {
@@ -230,6 +235,22 @@ func (g *gate) open() {
 	g.shut = nil
 }
 
+func (g *gate) lose(lost bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lost = lost
+}
+
+func (g *gate) Resolve(ctx context.Context) error {
+	g.mu.Lock()
+	lost := g.lost
+	g.mu.Unlock()
+	if lost {
+		return journal.Unknown(errors.New("no connection"))
+	}
+	return g.Journal.Resolve(ctx)
+}
+
 // Stat says that the journal is worth compacting when the test wants it to be.
 func (g *gate) Stat() journal.Stat {
 	g.mu.Lock()
@@ -242,10 +263,15 @@ func (g *gate) Stat() journal.Stat {
 }
 
 func (g *gate) Compact(ctx context.Context, src journal.Source) error {
-	err := g.Journal.Compact(ctx, src)
+	g.mu.Lock()
+	err := g.failCompact
+	g.mu.Unlock()
+	if err == nil {
+		err = g.Journal.Compact(ctx, src)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.due = false
+	g.due = err != nil
 	g.compact = append(g.compact, err)
 	return err
 }
