@@ -50,7 +50,9 @@ func (c *Core) decideCron(j *job) {
 	}
 	if more > 0 {
 		// Between gives the oldest; an outage is judged by the latest.
-		instants, more = c.latestInstants(j, through, more+len(instants))
+		total := more + len(instants)
+		instants = j.cron.Latest(time.Unix(j.rec.DecidedThrough, 0), time.Unix(through, 0), instantsMax)
+		more = max(total-len(instants), 0)
 	}
 	schedule := j.target().class.spec.Schedule
 	onTime := 0
@@ -65,21 +67,6 @@ func (c *Core) decideCron(j *job) {
 	rec := c.editJob(j)
 	rec.DecidedThrough = max(rec.DecidedThrough, instants[len(instants)-1].Unix())
 	c.awaitInstant(j)
-}
-
-// latestInstants returns the latest due instants, at most instantsMax, and how
-// many there are before them.
-func (c *Core) latestInstants(j *job, through int64, total int) ([]time.Time, int) {
-	for window := int64(instantsMax); ; window *= 2 {
-		from := max(j.rec.DecidedThrough, through-window)
-		instants, more := j.cron.Between(time.Unix(from, 0), time.Unix(through, 0), instantsMax)
-		if more == 0 && (len(instants) >= instantsMax/4 || from == j.rec.DecidedThrough) {
-			return instants, max(total-len(instants), 0)
-		}
-		if more > 0 {
-			return instants[len(instants)-1:], max(total-1, 0)
-		}
-	}
 }
 
 // decideMissed applies the missed-run policy to instants that came while no
