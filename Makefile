@@ -10,8 +10,9 @@ PACKAGES_AT_A_TIME ?= 2
 .PHONY: dev test build bench sim clean
 
 ## dev: a Mesos cluster, a scheduler and three example jobs on this machine
-dev: build
+dev:
 	@scripts/deps dev
+	@$(MAKE) --no-print-directory build
 	@exec bin/perigee dev $(ARGS)
 
 ## test: everything, with the race detector
@@ -22,7 +23,7 @@ test:
 
 ## build: bin/perigee and bin/perigee-executor
 build:
-	@mkdir -p bin
+	@mkdir -p bin && echo 'Building bin/perigee and bin/perigee-executor'
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/perigee .
 	@CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -ldflags '-s -w' -o bin/perigee-executor ./executor/cmd/perigee-executor
 

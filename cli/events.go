@@ -161,6 +161,9 @@ func (a *app) eventLine(e *api.Event, withJob bool) string {
 	if !withJob {
 		line = fmt.Sprintf("%s  %s  %s", a.clock(e.Time), about, a.state(what))
 	}
+	if kind == "deploy" && what != "started" {
+		d.Actor, d.Message = "", "" // said when it was started
+	}
 	return line + eventDetail(kind, &d)
 }
 

@@ -89,7 +89,7 @@ func (o *Options) whatNext(url string) {
 func newsworthy(typ string) bool {
 	switch typ {
 	case "task.ready", "task.unhealthy", "task.failed", "task.lost", "run.succeeded", "run.failed", "run.skipped",
-		"run.missed", "run.cancelled", "deploy.started", "deploy.succeeded", "deploy.failed", "deploy.superseded":
+		"run.missed", "run.cancelled", "deploy.succeeded", "deploy.failed", "deploy.superseded":
 		return true
 	}
 	return strings.HasPrefix(typ, "job.") && typ != "job.created"
