@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -90,11 +89,10 @@ func codeOfStatus(status int) int {
 	return codeFailed
 }
 
-// unreachable says whether the connection to the scheduler failed.
+// unreachable says whether a request to the scheduler failed on its way.
 func unreachable(err error) bool {
 	var request *url.Error
-	var network net.Error
-	return errors.As(err, &request) && !errors.Is(err, context.Canceled) || errors.As(err, &network)
+	return errors.As(err, &request) && !errors.Is(err, context.Canceled)
 }
 
 // report tells the user about an error and returns the exit status.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -70,4 +71,47 @@ func TestScheduler_KilledWhileRunsAreAtWork(t *testing.T) {
 	for _, e := range all {
 		require.True(t, seen[e.ID], "event %s was missed", e.ID)
 	}
+}
+
+// Mesos removes the framework: the scheduler ends and says what to do, and goes
+// on with its jobs under a new id.
+func TestScheduler_NewFramework(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, shared.open())
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	s, err := shared.startScheduler(ctx, "removed")
+	require.NoError(t, err)
+	w := see(t, s.url)
+	job := w.job("web")
+	w.must("deploy", w.file("web", strings.Replace(service, "instances: 2", "instances: 1", 1)))
+	first := w.witness.await("start", 1)[0]
+	require.NoError(t, shared.tearDown("-removed"))
+	select {
+	case <-s.ended:
+	case <-ctx.Done():
+		require.FailNow(t, "the scheduler goes on without its framework")
+	}
+	require.Equal(t, 1, s.cmd.ProcessState.ExitCode())
+	log, err := os.ReadFile(s.log)
+	require.NoError(t, err)
+	require.Contains(t, string(log), "--new-framework")
+	require.Eventually(t, func() bool { return !alive(first.pid) }, patience, 10*time.Millisecond)
+
+	listen := strings.TrimPrefix(s.url, "http://")
+	before := s.args
+	s.args = append(before[:len(before):len(before)], "--new-framework")
+	require.ErrorContains(t, s.start(ctx, listen), "ended")
+	log, err = os.ReadFile(s.log)
+	require.NoError(t, err)
+	require.Contains(t, string(log), "Say --yes")
+	require.Contains(t, string(log), first.task+" of "+job)
+	s.args = append(s.args, "--yes")
+	require.NoError(t, s.start(ctx, listen))
+	t.Cleanup(func() {
+		w.removeAll()
+		require.NoError(t, s.signal(context.Background(), os.Interrupt))
+	})
+	w.witness.await("start", 2)
+	w.awaitReady(job, 1)
 }

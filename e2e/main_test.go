@@ -91,6 +91,7 @@ func command(dir string, env []string, name string, args ...string) error {
 type process struct {
 	cmd    *exec.Cmd
 	stdout *lines
+	log    string // path of the file
 	ended  chan struct{}
 }
 
@@ -100,7 +101,7 @@ func start(name string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(built.perigee, args...), stdout: newLines(), ended: make(chan struct{})}
+	p := &process{cmd: exec.Command(built.perigee, args...), stdout: newLines(), log: log.Name(), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = io.MultiWriter(p.stdout, log), log
 	p.cmd.Env = environment("")
 	if err := p.cmd.Start(); err != nil {

@@ -47,8 +47,6 @@ type cluster struct {
 	master    string // host:port
 	processes []*process
 	scheduler *scheduler
-	mu        sync.Mutex
-	names     []string // of frameworks, to be torn down
 }
 
 func (c *cluster) open() error {
@@ -109,9 +107,6 @@ func (c *cluster) startScheduler(ctx context.Context, name string, more ...strin
 	if os.Geteuid() == 0 {
 		s.args = append(s.args, "--defaults-user", "nobody")
 	}
-	c.mu.Lock()
-	c.names = append(c.names, framework)
-	c.mu.Unlock()
 	return s, s.start(ctx, "127.0.0.1:0")
 }
 
@@ -167,7 +162,7 @@ func (c *cluster) close() error {
 		errs = append(errs, c.scheduler.signal(ctx, syscall.SIGTERM))
 	}
 	if realMesos != "" && c.master != "" {
-		errs = append(errs, c.tearDown())
+		errs = append(errs, c.tearDown(""))
 	}
 	for _, p := range c.processes {
 		errs = append(errs, p.signal(ctx, syscall.SIGTERM))
@@ -175,7 +170,9 @@ func (c *cluster) close() error {
 	return errors.Join(errs...)
 }
 
-func (c *cluster) tearDown() error {
+// tearDown removes these tests' frameworks: that of one scheduler, or all when
+// name is "".
+func (c *cluster) tearDown(name string) error {
 	var answer struct {
 		GetFrameworks struct {
 			Frameworks []struct {
@@ -189,14 +186,13 @@ func (c *cluster) tearDown() error {
 	if err := c.operate(map[string]any{"type": "GET_FRAMEWORKS"}, &answer); err != nil {
 		return err
 	}
+	ours := fmt.Sprintf("e2e-%d-", os.Getpid())
 	for _, f := range answer.GetFrameworks.Frameworks {
-		for _, name := range c.names {
-			if f.FrameworkInfo.Name == name {
-				err := c.operate(map[string]any{"type": "TEARDOWN", "teardown": map[string]any{
-					"framework_id": map[string]any{"value": f.FrameworkInfo.ID.Value}}}, nil)
-				if err != nil {
-					return err
-				}
+		if info := f.FrameworkInfo; strings.HasPrefix(info.Name, ours) && strings.HasSuffix(info.Name, name) {
+			err := c.operate(map[string]any{"type": "TEARDOWN", "teardown": map[string]any{
+				"framework_id": map[string]any{"value": info.ID.Value}}}, nil)
+			if err != nil {
+				return err
 			}
 		}
 	}

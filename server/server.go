@@ -87,7 +87,7 @@ func (p *process) open() error {
 		return fmt.Errorf("read the executor that agents are to run: %w", err)
 	}
 	if p.listener, err = net.Listen("tcp", p.Config.API.Listen); err != nil {
-		return fmt.Errorf("listen on api.listen: %w", err)
+		return fmt.Errorf("listen on api.listen: %w; if another scheduler runs there, choose another address", err)
 	}
 	p.url = p.Config.API.URL(p.listener.Addr())
 	if p.journal, err = file.Open(p.Config.Journal.Dir(), file.Options{Logger: p.Log.With("part", "journal")}); err != nil {

@@ -70,18 +70,17 @@ func (o *Options) whatNext(url string) {
 	if url != "http://127.0.0.1:7300" {
 		command = "PERIGEE_API=" + url + " " + command
 	}
-	for _, line := range []string{
-		"",
-		"In another terminal:",
-		"  " + command + " status",
-		"  " + command + " logs -f web/devel/hello",
-		"  " + command + " run web/devel/sum --param to=1000 --logs",
-		"  " + command + " explain web/devel/hello",
-		"Ctrl-C ends everything, tasks too; started again, it goes on with the same jobs.",
-		"",
-	} {
-		o.Tell(line)
+	try := []string{"status", "deploy FILE", "events -f"}
+	if o.Examples != "" {
+		try = []string{"status", "logs -f web/devel/hello", "run web/devel/sum --param to=1000 --logs", "explain web/devel/hello"}
 	}
+	o.Tell("")
+	o.Tell("In another terminal:")
+	for _, what := range try {
+		o.Tell("  " + command + " " + what)
+	}
+	o.Tell("Ctrl-C ends everything, tasks too; started again, it goes on with the same jobs.")
+	o.Tell("")
 }
 
 // newsworthy are the events that a person wants to see; `perigee events -f`

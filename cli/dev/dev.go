@@ -48,13 +48,15 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.place(); err != nil {
 		return err
 	}
+	lock, err := o.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	if o.Fresh {
 		if err := o.wipe(); err != nil {
 			return err
 		}
-	}
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
-		return err
 	}
 	logFile, err := os.OpenFile(o.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -64,7 +66,7 @@ func Run(ctx context.Context, o Options) error {
 	log := slog.New(slog.NewTextHandler(logFile, nil))
 	cluster, err := devcluster.Open(o.cluster(log))
 	if err != nil {
-		return fmt.Errorf("start the cluster: %w; is another `perigee dev` running in %s?", err, o.Dir)
+		return fmt.Errorf("start the cluster: %w", err)
 	}
 	scheduler, err := o.scheduler(cluster.MasterAddr())
 	if err != nil {
@@ -135,5 +137,11 @@ func (o *Options) wipe() error {
 			return fmt.Errorf("end the tasks of the earlier life in %s: %w", o.Dir, err)
 		}
 	}
-	return os.RemoveAll(o.Dir)
+	entries, err := os.ReadDir(o.Dir)
+	for _, e := range entries {
+		if e.Name() != lockFile {
+			err = errors.Join(err, os.RemoveAll(o.path(e.Name())))
+		}
+	}
+	return err
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // place decides where state is and who runs tasks. Root has tasks run as
@@ -32,6 +34,25 @@ func (o *Options) place() error {
 		o.Tell(fmt.Sprintf("State is in %s, since tasks run as %s, who may not enter %s.", o.Dir, o.User, closed))
 	}
 	return nil
+}
+
+const lockFile = "lock"
+
+// lock makes the directory and claims it for this process. Closing the file
+// gives it free.
+func (o *Options) lock() (*os.File, error) {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(o.path(lockFile), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another `perigee dev` runs in %s: end it, or give this one another --dir and --api-listen", o.Dir)
+	}
+	return f, nil
 }
 
 // closedTo returns the first directory on the way to dir that other users may
