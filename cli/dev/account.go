@@ -21,7 +21,7 @@ func (o *Options) account(ctx context.Context, url, master string) error {
 	}
 	o.Tell(fmt.Sprintf("API      %s", url))
 	o.Tell(fmt.Sprintf("Mesos    http://%s, %d agents, one each in the racks r1 to r%d (devcluster: real processes, no isolation)", master, o.Agents, o.Agents))
-	o.Tell(fmt.Sprintf("State    %s, with the log in %s", o.Dir, o.path("log")))
+	o.Tell(fmt.Sprintf("State    %s, with the log in %s", shown(o.Dir), shown(o.path("log"))))
 	o.Tell("")
 	events, err := c.Events(ctx, client.EventFilter{})
 	if err != nil {

@@ -30,7 +30,7 @@ func (o *Options) deployExamples(ctx context.Context, c *client.Client) {
 	for _, name := range exampleFiles {
 		path := filepath.Join(o.Examples, name)
 		if err := o.deployExample(ctx, c, path); err != nil && ctx.Err() == nil {
-			o.Tell(fmt.Sprintf("%s is not deployed: %v", path, err))
+			o.Tell(fmt.Sprintf("%s is not deployed: %v", shown(path), err))
 		}
 	}
 }
@@ -54,7 +54,7 @@ func (o *Options) deployExample(ctx context.Context, c *client.Client, path stri
 	if err != nil {
 		return err
 	}
-	o.Tell(fmt.Sprintf("Deployed %s, a %s, from %s.", w.Job, spec.Kind, path))
+	o.Tell(fmt.Sprintf("Deployed %s, a %s job, from %s.", w.Job, spec.Kind, shown(path)))
 	if spec.Kind == api.KindBatch {
 		_, err = c.StartRuns(ctx, spec.Job, []api.NewRun{{}}, client.WriteOptions{})
 	}

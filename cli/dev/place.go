@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,16 @@ func (o *Options) place() error {
 		o.Tell(fmt.Sprintf("State is in %s, since tasks run as %s, who may not enter %s.", o.Dir, o.User, closed))
 	}
 	return nil
+}
+
+// shown is a path as a person in the current directory would write it.
+func shown(path string) string {
+	if here, err := os.Getwd(); err == nil {
+		if inside, err := filepath.Rel(here, path); err == nil && !strings.HasPrefix(inside, "..") {
+			return inside
+		}
+	}
+	return path
 }
 
 const lockFile = "lock"
