@@ -67,7 +67,7 @@ func within(dir string, roots ...string) bool {
 // TestImports: api ← core ← engine ← the server; adapters never import each
 // other.
 func TestImports(t *testing.T) {
-	adapters := []string{"scheduler/journal/file", "scheduler/journal/memory", "scheduler/mesos"}
+	adapters := []string{"scheduler/journal/file", "scheduler/journal/memory", "scheduler/lease/memory", "scheduler/mesos"}
 	// The simulation plays the driver's part, with the driver's own messages.
 	mayNameAdapters := []string{"server", "cli", "scheduler/sim"}
 	for dir, s := range sources(t) {
@@ -83,7 +83,7 @@ func TestImports(t *testing.T) {
 				require.True(t, within(to, "api", "scheduler/record"), "%s imports %s: core decides on api and records alone", dir, to)
 			}
 			if within(dir, "scheduler/engine") {
-				require.True(t, within(to, "api", "scheduler/core", "scheduler/record", "scheduler/journal"), "%s imports %s", dir, to)
+				require.True(t, within(to, "api", "scheduler/core", "scheduler/record", "scheduler/journal", "scheduler/lease"), "%s imports %s", dir, to)
 			}
 			if within(dir, "devcluster") {
 				require.False(t, within(to, "scheduler", "api"), "%s imports %s: devcluster stands for Mesos, not for Perigee", dir, to)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
@@ -71,7 +70,7 @@ func (l *loader) linkJobs() error {
 			}
 			d.class = cl
 			j.deploys = append(j.deploys, d)
-			if rec.State == deployInProgress {
+			if rec.State == deployInProgress && !j.rec.Paused {
 				c.queue.deploying++
 			}
 		}
@@ -96,7 +95,6 @@ func (l *loader) linkRuns() error {
 		if j == nil {
 			return fmt.Errorf("run %s is of job %s, which is missing", rec.Id, rec.Job)
 		}
-		rec.Job = j.rec.Key // one string for all
 		r := &run{rec: rec, job: j}
 		l.runs[record.RunKey(rec.Job, rec.Id)] = r
 		if rec.State.Terminal() {
@@ -118,7 +116,6 @@ func (l *loader) linkTasks() error {
 		if j == nil {
 			return fmt.Errorf("task %s is of job %s, which is missing", rec.Id, rec.Job)
 		}
-		rec.Job = j.rec.Key
 		t := &task{rec: rec, job: j}
 		if rec.Run != "" {
 			t.run = l.runs[record.RunKey(rec.Job, rec.Run)]
@@ -175,9 +172,6 @@ func (c *Core) resume() {
 		c.awaitInstant(j)
 		if d := j.target(); d.rec.State == deployInProgress {
 			c.timers.add(timer{at: d.rec.ProgressAt + d.class.spec.Update.Deadline.Millis(), kind: timerDeploy, job: j})
-		}
-		if j.kind() != api.KindService {
-			c.startWaiting(j)
 		}
 		c.touch(j)
 	}

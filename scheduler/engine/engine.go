@@ -3,16 +3,27 @@
 // then lets it be seen. Steps taken while a write is under way are written
 // together (group commit).
 //
-// It owns the order of effects, the view that readers see and the log of
-// events that consumers follow. What to do is core's, how to reach Mesos the
-// driver's, how to store the journal's.
+// While another scheduler leads, it follows the journal and shows the same view
+// and events; the lease says when to lead, and the journal's fence that it may.
+//
+// It owns the order of effects, the view that readers see, the log of events
+// that consumers follow, and how leaderships begin and end. What to do is
+// core's, how to reach Mesos the driver's, how to store the journal's, whose
+// turn it is the lease's.
 package engine
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/journal"
+	"github.com/perigee-sched/perigee/scheduler/lease"
 )
 
 // ErrUnavailable: writes cannot be taken now. The text says why.
@@ -27,18 +38,99 @@ type Caller interface {
 	Perform(calls []core.Call)
 }
 
+// Driver is one leadership's way to Mesos.
+type Driver interface {
+	Caller
+	// Run runs until ctx ends, and returns nil then; an error when this
+	// scheduler can never reach Mesos, which ends it.
+	Run(ctx context.Context) error
+}
+
+// Deliver hands events to a leadership. It blocks while that has too many, and
+// fails with ErrUnavailable once it is over.
+type Deliver func(ctx context.Context, events ...core.Event) error
+
+// Options of an Engine.
+type Options struct {
+	Core    core.Config
+	Journal journal.Journal
+	// Lease says when to lead. Without one, Run leads at once, and ends with
+	// that leadership.
+	Lease lease.Lease
+	// Connect makes the driver of a leadership. Without it, Caller performs
+	// the calls, and Deliver delivers.
+	Connect func(Deliver) Driver
+	Caller  Caller
+	Logger  *slog.Logger
+	// Elected is what each leadership begins with; Incarnation is for a new
+	// journal.
+	Elected core.Elected
+	// EventsKeep is how many events are kept for those who follow; 100,000
+	// when 0.
+	EventsKeep int
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// Engine is one scheduler's part in the cluster's one loop: leading it, or
+// standing by. Its methods may be called by many.
+type Engine struct {
+	opts   Options
+	log    *slog.Logger
+	now    func() time.Time
+	events *eventLog
+	view   atomic.Pointer[View]
+	Stats  Stats
+	nextID atomic.Uint64
+
+	viewMu  sync.Mutex    // of those who publish a view
+	changed chan struct{} // closed and replaced when the view changes
+
+	replica *replica // Run's
+	current atomic.Pointer[leadership]
+}
+
+// New returns an Engine that is to Run. Until then its view is empty.
+func New(opts Options) *Engine {
+	if opts.EventsKeep == 0 {
+		opts.EventsKeep = 100_000
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{
+		opts: opts, log: opts.Logger, now: opts.Now,
+		events:  newEventLog(opts.EventsKeep),
+		changed: make(chan struct{}),
+	}
+	e.replica = newReplica(e)
+	e.view.Store(newView())
+	if opts.Lease == nil {
+		e.current.Store(newLeadership(e, nil))
+	}
+	return e
+}
+
 // Do executes a write of a user and returns once it is durable, with a view
 // that includes it. Errors are *core.Error (nothing changed), ErrUnavailable
 // (nothing changed), ErrUnknownOutcome, or ctx's, in which case the write may
 // still happen.
 func (e *Engine) Do(ctx context.Context, r core.Request) (core.Result, *View, error) {
+	l := e.current.Load()
+	if l == nil || !e.View().Leads {
+		return core.Result{}, nil, fmt.Errorf("%w: it does not lead%s", ErrUnavailable, e.whoLeads())
+	}
+	r.ID = e.nextID.Add(1)
 	w := &waiter{done: make(chan struct{})}
-	if err := e.submit(ctx, r, w); err != nil {
+	if err := l.submit(ctx, r, w); err != nil {
 		return core.Result{}, nil, err
 	}
 	select {
 	case <-w.done:
-	case <-e.stopped:
+	case <-l.stopped:
 		select {
 		case <-w.done:
 		default: // it came after all others were answered
@@ -48,6 +140,23 @@ func (e *Engine) Do(ctx context.Context, r core.Request) (core.Result, *View, er
 		return core.Result{}, nil, ctx.Err()
 	}
 	return w.result, e.View(), w.err
+}
+
+func (e *Engine) whoLeads() string {
+	if leader := e.Leader(); leader != "" && leader != e.opts.Elected.Address {
+		return "; " + leader + " does"
+	}
+	return " yet"
+}
+
+// Deliver hands events to the leadership under way, as the Deliver of its
+// driver does.
+func (e *Engine) Deliver(ctx context.Context, events ...core.Event) error {
+	l := e.current.Load()
+	if l == nil {
+		return fmt.Errorf("%w: it does not lead", ErrUnavailable)
+	}
+	return l.deliver(ctx, events...)
 }
 
 // View returns the newest durable state. It never blocks.
@@ -82,4 +191,31 @@ func (e *Engine) Follow(after string) (*Follower, error) {
 		return nil, err
 	}
 	return &Follower{log: e.events, at: id}, nil
+}
+
+func (e *Engine) publish(v *View) {
+	e.viewMu.Lock()
+	defer e.viewMu.Unlock()
+	e.replaceView(v)
+}
+
+// changeView publishes a changed copy of the view.
+func (e *Engine) changeView(change func(*View)) {
+	e.viewMu.Lock()
+	defer e.viewMu.Unlock()
+	v := e.view.Load().clone()
+	change(v)
+	e.replaceView(v)
+}
+
+func (e *Engine) replaceView(v *View) {
+	e.view.Store(v)
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+func (e *Engine) viewChanged() <-chan struct{} {
+	e.viewMu.Lock()
+	defer e.viewMu.Unlock()
+	return e.changed
 }

@@ -62,6 +62,7 @@ type eventLog struct {
 	mu      sync.Mutex
 	events  []Published // oldest first
 	dropped EventID     // the last one that is no longer kept
+	through uint64      // entry up to which all events were published
 	origin  EventID     // the last one when the journal was loaded
 	changed chan struct{}
 }
@@ -70,13 +71,18 @@ func newEventLog(keep int) *eventLog {
 	return &eventLog{keep: keep, changed: make(chan struct{})}
 }
 
-// publish appends events, which are newer than all before.
-func (l *eventLog) publish(events []Published) {
+// publish appends the events up to an entry, which are newer than all before.
+func (l *eventLog) publish(events []Published, through uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.append(events, through)
+}
+
+func (l *eventLog) append(events []Published, through uint64) {
+	l.through = max(l.through, through)
 	if len(events) == 0 {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.events = append(l.events, events...)
 	// Cut only now and then, so that a publish costs what it adds.
 	if extra := len(l.events) - l.keep; extra > l.keep/4 {
@@ -87,27 +93,36 @@ func (l *eventLog) publish(events []Published) {
 	l.changed = make(chan struct{})
 }
 
-// begin sets where the kept events start, after the entry dropped, and those
-// that the journal held. Only the first call counts.
-func (l *eventLog) begin(incarnation string, dropped uint64, held []Published) {
+// begin takes in what a journal held when it was loaded up to an entry: events
+// after the entry dropped. When it was loaded before, the log goes on where it
+// was, unless events between are missing: then it begins anew.
+func (l *eventLog) begin(incarnation string, dropped uint64, held []Published, through uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dropped.Incarnation != "" {
+	first := l.dropped.Incarnation == ""
+	if !first && l.dropped.Incarnation == incarnation && dropped <= l.through {
+		i := sort.Search(len(held), func(i int) bool { return held[i].ID.Index > l.through })
+		l.append(held[i:], through)
 		return
 	}
+	l.through = through
 	l.dropped = EventID{Incarnation: incarnation, Index: dropped}
 	if dropped > 0 {
 		l.dropped.Ordinal = 1<<31 - 1
 	}
-	l.origin = l.dropped
-	if n := len(held); n > 0 {
-		l.origin = held[n-1].ID
+	if first {
+		l.origin = l.dropped
+		if n := len(held); n > 0 {
+			l.origin = held[n-1].ID
+		}
 	}
 	if extra := len(held) - l.keep; extra > 0 {
 		l.dropped = held[extra-1].ID
 		held = slices.Clone(held[extra:])
 	}
 	l.events = held
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
 // since returns the events after id, oldest first, at most max, and a channel

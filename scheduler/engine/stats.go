@@ -20,8 +20,6 @@ type Stats struct {
 	OnStep    func(time.Duration) // told each step's duration; may be nil
 	OnAppend  func(time.Duration) // told each append's
 	OnBatched func(steps int)     // told how many steps each append holds
-
-	wake int64 // of the last step; belongs to the loop
 }
 
 // UnknownOutcomes is how many appends had to be resolved.

@@ -17,6 +17,10 @@ import (
 type View struct {
 	// Index of the journal's last entry that is in the view.
 	Index uint64
+	// Epoch of the leadership that wrote it, or that began since.
+	Epoch uint64
+	// Loaded says whether the journal was read: before, the view is empty.
+	Loaded bool
 	// Leads says whether this scheduler leads.
 	Leads bool
 

@@ -24,6 +24,7 @@ type effects struct {
 // writer makes what the loop decided durable and then lets it be seen, in
 // order. While one append is under way the next batch gathers.
 type writer struct {
+	l *leadership
 	e *Engine
 
 	mu         sync.Mutex
@@ -37,8 +38,8 @@ type writer struct {
 // queuedWritesMost bounds what may be decided ahead of what is durable.
 const queuedWritesMost = 32 * 1024
 
-func newWriter(e *Engine) *writer {
-	return &writer{e: e, filled: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+func newWriter(l *leadership) *writer {
+	return &writer{l: l, e: l.e, filled: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
 // add queues effects, waiting while there are too many, or while the outcome
@@ -103,21 +104,46 @@ func (w *writer) take() []effects {
 	return batch
 }
 
+// settleGrace is how long what is being written when a leadership ends may take
+// to be durable.
+const settleGrace = 2 * time.Second
+
+// run writes what is added until ctx ends, and then finishes what it is at.
 func (w *writer) run(ctx context.Context) error {
+	settling, cancel := outlast(ctx, settleGrace)
+	defer cancel()
 	for {
 		select {
 		case <-w.filled:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		if ctx.Err() != nil {
+			return ctx.Err() // abandon answers what is queued
+		}
 		batch := w.take()
-		if err := w.commit(ctx, batch); err != nil {
+		if err := w.commit(ctx, settling, batch); err != nil {
 			for _, out := range batch {
 				out.fail(reasonOf(err))
 			}
 			return err
 		}
 	}
+}
+
+// outlast returns a context that ends some time after ctx, or at once when ctx
+// ends because the lease did.
+func outlast(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), errLost) {
+			cancel()
+			return
+		}
+		late := time.AfterFunc(d, cancel)
+		context.AfterFunc(out, func() { late.Stop() })
+	})
+	return out, func() { stop(); cancel() }
 }
 
 // abandon answers those whose effects were never written. Nothing is added any
@@ -147,24 +173,27 @@ func reasonOf(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// commit writes a batch as one group and releases its effects.
-func (w *writer) commit(ctx context.Context, batch []effects) error {
+// commit writes a batch as one group and releases its effects. When nothing is
+// to be written, only the lease says that this scheduler still leads.
+func (w *writer) commit(ctx, settling context.Context, batch []effects) error {
 	e := w.e
 	entry, err := w.entry(batch)
 	if err != nil {
 		return err
 	}
 	if entry != nil {
-		group, err := w.append(ctx, entry, batch)
+		group, err := w.append(ctx, settling, entry, batch)
 		if err != nil {
 			return err
 		}
 		w.show(group, batch)
+	} else if err := w.awaitTerm(ctx, batch); err != nil {
+		return err
 	}
 	for _, out := range batch {
 		e.Stats.calls(out.ready.Calls)
 		if len(out.ready.Calls) > 0 {
-			e.opts.Caller.Perform(out.ready.Calls)
+			w.l.caller.Perform(out.ready.Calls)
 		}
 	}
 	for _, out := range batch {
@@ -219,7 +248,7 @@ func (w *writer) entry(batch []effects) (*record.Entry, error) {
 		}
 		entry.Puts = append(entry.Puts, &record.Put{Key: key, Value: value})
 	}
-	entry.Epoch, entry.Index = w.e.position.Epoch, w.e.position.Index
+	entry.Epoch, entry.Index = w.l.position.Epoch, w.l.position.Index
 	return entry, nil
 }
 
@@ -230,28 +259,30 @@ const resolveEvery = 500 * time.Millisecond
 // append makes an entry durable and returns the group that it was written as.
 // While its outcome is unknown, nothing is decided any more, and those who wait
 // are told.
-func (w *writer) append(ctx context.Context, entry *record.Entry, batch []effects) ([]*record.Entry, error) {
-	e := w.e
+func (w *writer) append(ctx, settling context.Context, entry *record.Entry, batch []effects) ([]*record.Entry, error) {
+	e, l := w.e, w.l
 	group, err := journal.Split(entry, journal.MaxEntryBytes)
 	if err != nil {
 		return nil, fmt.Errorf("split entry %d: %w", entry.Index, err)
 	}
 	start := time.Now()
-	err = e.opts.Journal.Append(ctx, group)
+	err = e.opts.Journal.Append(settling, group)
 	if errors.Is(err, journal.ErrUnknown) {
 		for _, out := range batch {
 			out.fail(ErrUnknownOutcome)
 		}
+		l.stalled.begin(e.now(), "the journal does not answer")
 		w.stall(true)
 		err = w.resolve(ctx, entry.Index, err)
 		w.stall(false)
+		l.stalled.end()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("append entry %d: %w", entry.Index, err)
 	}
 	e.Stats.appended(len(batch), time.Since(start))
-	e.position.Index += uint64(len(group))
-	token(e.compactions)
+	l.position.Index += uint64(len(group))
+	token(l.compactions)
 	return group, nil
 }
 
@@ -270,6 +301,34 @@ func (w *writer) resolve(ctx context.Context, index uint64, err error) error {
 	return err
 }
 
+// termEvery is how often a lease that was not renewed in time is looked at.
+const termEvery = 50 * time.Millisecond
+
+// awaitTerm waits while another scheduler may have been elected. The lease may
+// yet be renewed: then all goes on.
+func (w *writer) awaitTerm(ctx context.Context, batch []effects) error {
+	withheld := 0
+	for _, out := range batch {
+		withheld += len(out.ready.Calls)
+	}
+	term := w.l.term
+	if term == nil || withheld == 0 || w.e.now().Before(term.Deadline()) {
+		return nil
+	}
+	w.e.log.Warn("the lease is not renewed, so another scheduler may lead: calls to Mesos are withheld", "calls", withheld)
+	w.l.stalled.begin(w.e.now(), "its lease is not renewed")
+	defer w.l.stalled.end()
+	for !w.e.now().Before(term.Deadline()) {
+		select {
+		case <-time.After(termEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	w.e.log.Info("the lease is renewed: calls to Mesos go on")
+	return nil
+}
+
 // show publishes a durable batch: the view, then its events.
 func (w *writer) show(group []*record.Entry, batch []effects) {
 	e := w.e
@@ -280,11 +339,12 @@ func (w *writer) show(group []*record.Entry, batch []effects) {
 				v.put(wr.Key, wr.Record)
 			}
 		}
-		v.Index, v.Leads = e.position.Index-1, true
+		v.Index, v.Epoch, v.Leads = w.l.position.Index-1, w.l.position.Epoch, true
 		incarnation = v.Cluster().GetIncarnation()
 	})
-	e.events.begin(incarnation, 0, nil)
-	e.events.publish(identify(incarnation, group, batch))
+	e.replica.index = w.l.position.Index - 1
+	e.events.begin(incarnation, 0, nil, 0)
+	e.events.publish(identify(incarnation, group, batch), w.l.position.Index-1)
 }
 
 // identify names a batch's events by the entries that hold them, which are as
@@ -315,10 +375,11 @@ func (w *writer) observe(o *core.Observed) {
 const compactAgain = 30 * time.Second
 
 // compactWhenDue compacts the journal when it has grown, beside the appends.
-func (e *Engine) compactWhenDue(ctx context.Context) error {
+func (l *leadership) compactWhenDue(ctx context.Context) error {
+	e := l.e
 	for {
 		select {
-		case <-e.compactions:
+		case <-l.compactions:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -71,7 +71,10 @@ type Follower interface {
 	// Follow passes what is durable to apply, as Lead would, and then each whole group as it is
 	// appended, until ctx ends or something fails. Lead on the same Journal afterwards goes on where
 	// Follow ended: it passes only what followed. ErrBehind says that entries not yet read are gone;
-	// what was passed is of no use then, and the next Follow or Lead begins anew.
+	// what was passed is of no use then, and the next Follow or Lead begins anew. A Follow after
+	// leading or after an error begins anew too.
+	//
+	// When apply is a Reader, Reached follows what was durable when it began.
 	Follow(ctx context.Context, apply Applier) error
 }
 
@@ -88,6 +91,16 @@ type Applier interface {
 	// Apply passes a whole group whose puts, then deletes, are to be applied, entry by entry. The
 	// entries belong to the Applier.
 	Apply(group []*record.Entry) error
+}
+
+// Reader is an Applier that is told when it has everything, so that it shows nothing that is half
+// read.
+type Reader interface {
+	Applier
+
+	// Reached says that all groups up to an index were passed, the last that was durable a moment
+	// ago; 0 when the journal is empty. It is called once in a Follow at least, after the first read.
+	Reached(index uint64) error
 }
 
 // Source is an unchanging view of the records, which a Compact reads at its own pace.

@@ -11,9 +11,10 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
-// Journal is one scheduler's use of a Storage. It implements journal.Journal.
+// Journal is one scheduler's use of a Storage. It implements journal.Follower.
 type Journal struct {
 	storage *Storage
+	reading reading
 	at      journal.Position
 	leading bool
 	closed  bool
@@ -28,54 +29,23 @@ func (j *Journal) Lead(ctx context.Context, apply journal.Applier) (journal.Posi
 	if err := j.usable(ctx); err != nil {
 		return journal.Position{}, err
 	}
+	if s.away {
+		return journal.Position{}, errAway
+	}
 	j.leading, j.pending = false, nil
 	s.epoch++
-	if err := s.replay(apply); err != nil {
+	if err := s.read(&j.reading, apply); errors.Is(err, journal.ErrBehind) {
+		j.reading = reading{}
+		err = s.read(&j.reading, apply)
+		if err != nil {
+			return journal.Position{}, err
+		}
+	} else if err != nil {
 		return journal.Position{}, err
 	}
+	j.reading = reading{} // what is appended from here on is not read
 	j.at, j.leading = journal.Position{Epoch: s.epoch, Index: s.next()}, true
 	return j.at, nil
-}
-
-func (s *Storage) replay(apply journal.Applier) error {
-	snap, ok := s.current()
-	if !ok {
-		return &journal.CorruptError{File: "memory", Reason: "both snapshots are damaged"}
-	}
-	var included, pastFrom uint64
-	if snap != nil {
-		included = snap.index
-		for i, key := range snap.keys {
-			if err := apply.Record(key, snap.values[i]); err != nil {
-				return err
-			}
-		}
-	}
-	if len(s.snapshots) == 2 {
-		pastFrom = s.snapshots[1].index
-	}
-	var groups journal.Assembler
-	for _, b := range s.entries {
-		e := new(record.Entry)
-		if err := proto.Unmarshal(b, e); err != nil {
-			return err
-		}
-		group, err := groups.Add(e)
-		if err != nil {
-			return &journal.CorruptError{File: "memory", Reason: err.Error()}
-		}
-		switch {
-		case group == nil || e.GetIndex() <= pastFrom:
-		case e.GetIndex() <= included:
-			err = apply.Past(group)
-		default:
-			err = apply.Apply(group)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Append implements journal.Journal.
@@ -110,6 +80,10 @@ func (j *Journal) Append(ctx context.Context, group []*record.Entry) error {
 
 func (j *Journal) write(group []*record.Entry) error {
 	s := j.storage
+	if s.away {
+		j.pending = group
+		return journal.Unknown(errAway)
+	}
 	outcome := Commits
 	if s.outcome != nil {
 		outcome = s.outcome(group)
@@ -138,6 +112,9 @@ func (j *Journal) Resolve(ctx context.Context) error {
 	}
 	if j.pending == nil {
 		return nil
+	}
+	if s.away {
+		return journal.Unknown(errAway)
 	}
 	end := j.pending[len(j.pending)-1].GetIndex()
 	if s.next() > end && s.epochAt(end) == j.at.Epoch {
@@ -182,6 +159,8 @@ func (j *Journal) Compact(ctx context.Context, src journal.Source) error {
 	switch {
 	case !j.leading:
 		return errors.New("compact: lead first")
+	case s.away:
+		return fmt.Errorf("compact: %w", errAway)
 	case s.epoch > j.at.Epoch:
 		return fmt.Errorf("compact: %w", journal.ErrFenced)
 	case snap.index >= j.at.Index:

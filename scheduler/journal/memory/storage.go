@@ -31,6 +31,8 @@ type Storage struct {
 	entries   [][]byte
 	snapshots []*snapshot // newest first, at most two
 	outcome   func(group []*record.Entry) Outcome
+	away      bool
+	changed   chan struct{} // closed when something was stored, or away changed
 }
 
 type snapshot struct {
@@ -49,6 +51,25 @@ func (s *Storage) Inject(outcome func(group []*record.Entry) Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outcome = outcome
+}
+
+// Unreachable has every use of the storage fail, an Append and Resolve with an unknown outcome, until
+// it is reachable again. What follows it fails too.
+func (s *Storage) Unreachable(away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+	s.wake()
+}
+
+var errAway = errors.New("the storage cannot be reached")
+
+// wake has those who follow look again.
+func (s *Storage) wake() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
 }
 
 // Leave stores entries as a writer leaves them that dies within a group.
@@ -80,6 +101,7 @@ func (s *Storage) store(entries []*record.Entry) error {
 		}
 		s.entries = append(s.entries, b)
 	}
+	s.wake()
 	return nil
 }
 

@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/journal"
+	"github.com/perigee-sched/perigee/scheduler/lease"
+)
+
+// leadership is one time in which this scheduler leads.
+type leadership struct {
+	e      *Engine
+	term   lease.Term // nil without a lease
+	caller Caller
+
+	inbox    chan []input
+	resigned chan struct{} // closed by resign
+	resign   func()
+	stopped  chan struct{} // closed when all is answered
+	released chan struct{} // closed when another may lead
+
+	compactions chan struct{} // has a token when it may be time to compact
+	stalled     stalled
+
+	core     *core.Core
+	wake     int64              // of the last step
+	waiting  map[uint64]*waiter // of the step under way, by request
+	position journal.Position   // the writer's, once it runs
+}
+
+func newLeadership(e *Engine, term lease.Term) *leadership {
+	l := &leadership{
+		e: e, term: term, caller: e.opts.Caller,
+		inbox:       make(chan []input, inboxSize),
+		resigned:    make(chan struct{}),
+		stopped:     make(chan struct{}),
+		released:    make(chan struct{}),
+		compactions: make(chan struct{}, 1),
+		waiting:     map[uint64]*waiter{},
+	}
+	l.resign = sync.OnceFunc(func() { close(l.resigned) })
+	return l
+}
+
+func (l *leadership) deliver(ctx context.Context, events ...core.Event) error {
+	inputs := make([]input, len(events))
+	for i, ev := range events {
+		inputs[i] = input{event: ev}
+	}
+	return l.send(ctx, inputs)
+}
+
+func (l *leadership) submit(ctx context.Context, r core.Request, w *waiter) error {
+	if err := l.stalled.refuse(l.e.now()); err != nil {
+		return err
+	}
+	return l.send(ctx, []input{{event: r, waiter: w}})
+}
+
+func (l *leadership) send(ctx context.Context, inputs []input) error {
+	select {
+	case <-l.stopped:
+		return errShuttingDown
+	default:
+	}
+	select {
+	case l.inbox <- inputs:
+		return nil
+	case <-l.stopped:
+		return errShuttingDown
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Why a leadership ends that does not fail.
+var (
+	errLost     = errors.New("the lease ended: it was not renewed in time")
+	errResigned = errors.New("it was asked to step down")
+)
+
+// run leads: it raises the journal's epoch, loads what is not loaded, and loops
+// until ctx ends, the lease does, or something fails. What is being written
+// then is given a moment, unless the lease ended; nothing else is done any more.
+func (l *leadership) run(ctx context.Context) error {
+	defer close(l.stopped)
+	w := newWriter(l)
+	parts, inner := errgroup.WithContext(ctx)
+	connected := l.connect(ctx)
+	parts.Go(func() error { return l.watch(inner, connected.ended) })
+	parts.Go(func() error {
+		if err := l.load(inner); err != nil {
+			return err
+		}
+		parts.Go(func() error { return w.run(inner) })
+		parts.Go(func() error { return l.compactWhenDue(inner) })
+		return l.loop(inner, w)
+	})
+	err := parts.Wait()
+	l.abandon(w, err)
+	connected.close()
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// watch ends the leadership when its lease or its driver ends, or it is asked
+// to.
+func (l *leadership) watch(ctx context.Context, driver <-chan error) error {
+	var lost <-chan struct{}
+	if l.term != nil {
+		lost = l.term.Lost()
+	}
+	select {
+	case <-lost:
+		return errLost
+	case <-l.resigned:
+		return errResigned
+	case err := <-driver:
+		if err == nil {
+			err = errors.New("the connection to Mesos ended by itself")
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// connection is a driver that runs.
+type connection struct {
+	ended chan error // nil when there is none
+	close func()
+}
+
+// connect runs the driver, which begins to look for a master while the state is
+// loaded. It outlives what performs calls.
+func (l *leadership) connect(ctx context.Context) connection {
+	if l.e.opts.Connect == nil {
+		return connection{close: func() {}}
+	}
+	driver := l.e.opts.Connect(l.deliver)
+	l.caller = driver
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c := connection{ended: make(chan error, 1)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.ended <- driver.Run(ctx)
+	}()
+	c.close = func() {
+		cancel()
+		<-done
+	}
+	return c
+}
+
+// load has the rest of the journal passed to the replica, and its view to the
+// core.
+func (l *leadership) load(ctx context.Context) error {
+	e := l.e
+	start := e.now()
+	position, err := e.opts.Journal.Lead(ctx, e.replica)
+	if err != nil {
+		return fmt.Errorf("lead the journal: %w", err)
+	}
+	l.position = position
+	e.replica.finish(position)
+	read := e.now()
+	v := e.View()
+	if l.core, err = core.Load(e.opts.Core, v.from("")); err != nil {
+		return &unreadableError{fmt.Errorf("load the state: %w", err)}
+	}
+	e.log.Info("loaded the journal", "index", v.Index, "epoch", position.Epoch, "records", v.records.Len(),
+		"tasks", v.tasks.Len(), "read", read.Sub(start).Round(time.Millisecond), "took", e.now().Sub(start).Round(time.Millisecond))
+	return nil
+}

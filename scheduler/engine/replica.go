@@ -1,0 +1,218 @@
+package engine
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/perigee-sched/perigee/scheduler/journal"
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// replica receives what the journal holds. It loads a view, shows it when all
+// was read, and then keeps it current, group by group.
+//
+// A journal that begins anew says so by what it passes: records, or an entry
+// that was passed before. The view is shown as it was until all was read again.
+type replica struct {
+	e       *Engine
+	loading *View  // nil once it is shown
+	index   uint64 // of the last entry that was passed, or that this scheduler wrote
+	lastKey string // of the records that were passed
+
+	first uint64 // index of the first entry of the load, 0 when there is none
+	held  []Published
+}
+
+func newReplica(e *Engine) *replica { return &replica{e: e, loading: newView()} }
+
+func (r *replica) restart() {
+	*r = *newReplica(r.e)
+}
+
+// Record implements journal.Applier.
+func (r *replica) Record(key string, value []byte) error {
+	if r.loading == nil || r.index > 0 || key <= r.lastKey {
+		r.restart()
+	}
+	r.lastKey = key
+	m, err := decode(key, value)
+	if err == nil {
+		r.loading.putDecoded(key, m)
+	}
+	return err
+}
+
+// Past implements journal.Applier.
+func (r *replica) Past(group []*record.Entry) error {
+	if r.loading == nil || group[0].GetIndex() <= r.index {
+		r.restart()
+	}
+	r.hold(group)
+	return nil
+}
+
+// Apply implements journal.Applier.
+func (r *replica) Apply(group []*record.Entry) error {
+	if group[0].GetIndex() <= r.index {
+		r.restart()
+	}
+	changes, err := decodeAll(group)
+	if err != nil {
+		return err
+	}
+	if r.loading != nil {
+		r.hold(group)
+		r.loading.apply(changes)
+		return nil
+	}
+	r.index = group[len(group)-1].GetIndex()
+	var incarnation string
+	r.e.changeView(func(v *View) {
+		v.apply(changes)
+		v.Index, v.Epoch = r.index, group[0].GetEpoch()
+		incarnation = v.Cluster().GetIncarnation()
+	})
+	if incarnation != "" {
+		r.e.events.begin(incarnation, 0, nil, 0)
+		r.e.events.publish(published(incarnation, group), r.index)
+	}
+	return nil
+}
+
+// Reached implements journal.Reader: all that is durable was passed, up to an
+// index.
+func (r *replica) Reached(index uint64) error {
+	if r.loading != nil {
+		r.finish(journal.Position{Index: max(index, r.index) + 1})
+	}
+	return nil
+}
+
+// finish shows what was loaded, when all before a position was read.
+func (r *replica) finish(at journal.Position) {
+	v := r.loading
+	if v == nil {
+		r.e.changeView(func(v *View) { v.Index, v.Epoch = at.Index-1, max(v.Epoch, at.Epoch) })
+		r.index = at.Index - 1
+		return
+	}
+	v.Index, v.Epoch, v.Loaded = at.Index-1, max(v.Epoch, at.Epoch), true
+	r.index = v.Index
+	if c := v.Cluster(); c != nil {
+		before := v.Index
+		if r.first > 0 {
+			before = r.first - 1
+		}
+		for i := range r.held {
+			r.held[i].ID.Incarnation = c.Incarnation
+		}
+		r.e.events.begin(c.Incarnation, before, r.held, v.Index)
+	}
+	r.e.publish(v)
+	r.loading, r.held, r.lastKey = nil, nil, ""
+}
+
+// hold keeps the events of a group until all is loaded.
+func (r *replica) hold(group []*record.Entry) {
+	if r.first == 0 {
+		r.first = group[0].GetIndex()
+	}
+	last := group[len(group)-1]
+	r.index, r.loading.Epoch = last.GetIndex(), last.GetEpoch()
+	r.held = append(r.held, published("", group)...)
+	if extra := len(r.held) - r.e.opts.EventsKeep; extra > r.e.opts.EventsKeep/4 {
+		r.held = append([]Published(nil), r.held[extra:]...)
+		r.first = r.held[0].ID.Index + 1 // of which some may be missing
+		for len(r.held) > 0 && r.held[0].ID.Index < r.first {
+			r.held = r.held[1:]
+		}
+	}
+}
+
+// change is one record, decoded; nil when it is deleted.
+type change struct {
+	key    string
+	record record.Message
+}
+
+func decodeAll(group []*record.Entry) ([]change, error) {
+	var changes []change
+	for _, entry := range group {
+		for _, p := range entry.GetPuts() {
+			m, err := decode(p.GetKey(), p.GetValue())
+			if err != nil {
+				return nil, fmt.Errorf("entry %d: %w", entry.GetIndex(), err)
+			}
+			changes = append(changes, change{p.GetKey(), m})
+		}
+		for _, key := range entry.GetDeletes() {
+			changes = append(changes, change{key: key})
+		}
+	}
+	return changes, nil
+}
+
+func (v *View) apply(changes []change) {
+	for _, c := range changes {
+		v.putDecoded(c.key, c.record)
+	}
+}
+
+// putDecoded puts a record that nobody shares yet: one string serves for all
+// that belongs to a job.
+func (v *View) putDecoded(key string, m record.Message) {
+	switch m := m.(type) {
+	case *record.Task:
+		m.Job = v.sameJob(m.Job)
+	case *record.Run:
+		m.Job = v.sameJob(m.Job)
+	}
+	v.put(key, m)
+}
+
+func (v *View) sameJob(key string) string {
+	if j := v.Job(key); j != nil {
+		return j.Key
+	}
+	return key
+}
+
+// published names the events of a group. What cannot be read, of a newer
+// version, is left out.
+func published(incarnation string, group []*record.Entry) []Published {
+	var out []Published
+	for _, entry := range group {
+		for i, b := range entry.GetEvents() {
+			ev := new(record.Event)
+			if proto.Unmarshal(b, ev) == nil {
+				out = append(out, Published{EventID{incarnation, entry.GetIndex(), i}, ev})
+			}
+		}
+	}
+	return out
+}
+
+// unreadableError is a record that cannot be decoded: going on without it would
+// lose something.
+type unreadableError struct{ err error }
+
+func (e *unreadableError) Error() string { return e.err.Error() }
+func (e *unreadableError) Unwrap() error { return e.err }
+
+// unknown is a record of a type that this version does not know: kept as it is.
+type unknown struct {
+	record.Message
+	value []byte
+}
+
+func decode(key string, value []byte) (record.Message, error) {
+	m, err := record.Decode(key, value)
+	switch {
+	case err != nil:
+		return nil, &unreadableError{err}
+	case m == nil:
+		return unknown{value: append([]byte(nil), value...)}, nil
+	}
+	return m, nil
+}
