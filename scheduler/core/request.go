@@ -274,7 +274,6 @@ func (c *Core) resumeJob(j *job, actor string) (Result, *Error) {
 		c.editDeploy(j, d).ProgressAt = c.now
 		c.timers.add(timer{at: c.now + d.class.spec.Update.Deadline.Millis(), kind: timerDeploy, job: j})
 	}
-	c.startWaiting(j)
 	c.requeue(j)
 	c.emit(&record.Event{Type: "job.resumed", Job: rec.Key, Actor: actor})
 	return result, nil

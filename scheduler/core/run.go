@@ -163,8 +163,7 @@ func (c *Core) endRun(r *run, state record.RunState, reason string) {
 	j.runs.remove(r)
 	c.runEnded(r)
 	c.emitRun(r)
-	c.startWaiting(j)
-	c.touch(j)
+	c.touch(j) // the next may start
 }
 
 // startWaiting starts the run that waited longest, when none is active.
@@ -275,8 +274,6 @@ func (c *Core) handRunState(j *job, n int) (record.RunState, *Error) {
 	if schedule.Overlap == api.OverlapForbid {
 		return 0, conflict("%s has a run in progress, or more than one was asked for, and its overlap policy is forbid", j.rec.Key)
 	}
-	if j.runs.n == 0 {
-		c.touch(j)
-	}
+	c.touch(j) // the first may start
 	return runWaiting, nil
 }

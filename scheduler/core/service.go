@@ -67,6 +67,8 @@ func (c *Core) reconcileDirty() {
 		}
 		if j.kind() == api.KindService {
 			c.reconcileService(j)
+		} else {
+			c.startWaiting(j)
 		}
 		c.removeIfDone(j)
 	}
