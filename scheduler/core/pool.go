@@ -312,12 +312,10 @@ func (c *Core) giveBack(hold int64) {
 			earliest = due
 		}
 	}
-	if earliest == 0 {
-		earliest = c.now + hold
-	} else {
+	if earliest != 0 {
 		c.due(earliest)
 	}
-	c.pool.holdUntil = earliest
+	c.pool.holdUntil = earliest // none is held: the next that come are looked at
 	if len(ids) > 0 {
 		c.call(Decline{Offers: ids, RefuseSeconds: refuseLong})
 	}
