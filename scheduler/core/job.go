@@ -51,12 +51,13 @@ type class struct {
 	tasks        int // live
 	replaceAfter int64
 	restart      api.Restart // of a run's retries: the defaults
-	need         Amounts // the executor's included
+	need         Amounts     // the executor's included
 	constraints  []constraint.Constraint
 	limits       []limit
 	attributes   []string // that limits and spread are about, "host" excepted
 	verdicts     []int8   // of the constraints, by attribute set: 0 unknown, 1 met, -1 not
-	blocked      bool     // fits on none of the offers looked at
+	queued       int      // tasks in the queue
+	blocked      bool     // has queued tasks, which fit on none of the held offers
 }
 
 type limit struct {

@@ -74,6 +74,7 @@ func (c *Core) enqueue(t *task) {
 		c.pool.wanted = true
 	}
 	t.queued = true
+	t.class.queued++
 	l.tasks = append(l.tasks, t)
 	l.n++
 	q.pending++
@@ -89,6 +90,9 @@ func (c *Core) dequeue(t *task) {
 	l := c.queue.lanes[key]
 	l.n--
 	c.queue.pending--
+	if t.class.queued--; t.class.queued == 0 {
+		t.class.blocked = false // nobody asks it about offers that come now
+	}
 	if l.n == 0 {
 		delete(c.queue.lanes, key) // order drops it in the next pass
 		l.tasks = nil
