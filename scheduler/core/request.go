@@ -211,7 +211,7 @@ func (c *Core) deploy(j *job, op PutJob, actor string) *Error {
 		c.timers.add(timer{at: c.now + cl.spec.Update.Deadline.Millis(), kind: timerDeploy, job: j})
 	}
 	if cl.spec.Kind == api.KindCron {
-		rec.DecidedThrough = c.now / 1000
+		rec.DecidedThrough = max(rec.DecidedThrough, c.now/1000) // another leader's clock may have been ahead
 		if err := c.setSchedule(j); err != nil {
 			return &Error{Kind: Invalid, Detail: err.Error()}
 		}
