@@ -155,7 +155,7 @@ func (c *Core) fire() {
 		case timerConfirm:
 			c.confirmLaunch(t.task)
 		case timerCron:
-			c.decideCron(t.job)
+			c.instantDue(t.job, t.at)
 		case timerDeploy:
 			c.judgeProgress(t.job)
 		case timerReconcile:

@@ -27,14 +27,24 @@ func (c *Core) awaitInstant(j *job) {
 	if j.cron == nil || j.rec.Paused || j.rec.Removing || j.gone {
 		return
 	}
-	if next := j.cron.Next(time.Unix(j.rec.DecidedThrough, 0)); !next.IsZero() {
-		c.timers.add(timer{at: next.UnixMilli(), kind: timerCron, job: j})
+	next := j.cron.Next(time.Unix(j.rec.DecidedThrough, 0))
+	if at := next.UnixMilli(); !next.IsZero() && at != j.awaits {
+		j.awaits = at // what was awaited before finds nothing to do
+		c.timers.add(timer{at: at, kind: timerCron, job: j})
 	}
 }
 
 // The most instants of an outage that are looked at one by one; the earlier
 // ones are missed.
 const instantsMax = 1000
+
+// instantDue is told that the timer of an instant is over.
+func (c *Core) instantDue(j *job, at int64) {
+	if at == j.awaits {
+		j.awaits = 0
+		c.decideCron(j)
+	}
+}
 
 // decideCron decides every due instant, those in (decided_through, now], once:
 // what is decided and decided_through are written together.

@@ -26,6 +26,7 @@ type job struct {
 	slots   []*slot   // of a service, by instance
 	runs    runList   // waiting and active, oldest first
 	cron    *cron.Schedule
+	awaits  int64  // the instant that a timer is set for, Unix ms; 0 when none is
 	ended   []*run // of a cron, those that are kept
 
 	// placed counts the live launched tasks by attribute and value, of the
