@@ -128,10 +128,13 @@ func (c *Core) reconcileAgain() {
 func (c *Core) accepted(e Accepted) {
 	for _, id := range e.Tasks {
 		t := c.tasks[id]
-		if t == nil || t.rec.State != taskLaunching {
+		if t == nil || !t.live() {
 			continue
 		}
 		t.answered = true
+		if t.rec.State != taskLaunching {
+			continue // its first update came before
+		}
 		t.askWait = confirmAfter
 		if e.Err != "" {
 			t.askWait = askAtOnce
