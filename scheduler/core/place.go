@@ -214,6 +214,7 @@ func (c *Core) launch(t *task, a *agent) {
 	a.free.CPUs -= cl.need.CPUs
 	a.free.Memory -= cl.need.Memory
 	a.free.Disk -= cl.need.Disk
+	t.heardOf = c.mesos.round // accepted has it asked for, so it puts off nothing
 	c.occupy(t)
 	c.move(t, taskLaunching, "", "")
 	a.launches = append(a.launches, Launch{
