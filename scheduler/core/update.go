@@ -58,6 +58,7 @@ func (c *Core) update(u *Update) {
 	c.learn(t, u)
 	switch {
 	case !changes:
+		c.giveUp(t) // it still is
 	case to.Terminal():
 		c.endByUpdate(t, to, u)
 	default:
@@ -146,8 +147,9 @@ func (c *Core) endByUpdate(t *task, to record.TaskState, u *Update) {
 	c.end(t, to, message, u.Reason)
 }
 
-// giveUp replaces a task that was unreachable for as long as its job allows.
-// Should it return, it is killed.
+// giveUp replaces a task that was unreachable for as long as its job allows, and
+// still is by what Mesos says now: it may have returned while nobody was
+// subscribed. Should it return later, it is killed.
 func (c *Core) giveUp(t *task) {
 	wait := t.class.replaceAfter
 	if t.rec.State != taskUnreachable || wait < 0 {
@@ -156,6 +158,9 @@ func (c *Core) giveUp(t *task) {
 	if due := t.rec.StateAt + wait; due > c.now {
 		c.timers.add(timer{at: due, kind: timerUnreachable, task: t})
 		return
+	}
+	if !c.mesos.subscribed || t.heardOf < c.mesos.round {
+		return // it is being asked for, and update comes here again
 	}
 	c.end(t, taskLost, "unreachable for "+formatMillis(c.now-t.rec.StateAt)+"; killed should it return", t.rec.Reason)
 }
