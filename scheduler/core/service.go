@@ -220,7 +220,11 @@ func (c *Core) judgeProgress(j *job) {
 		return
 	}
 	deadline := d.class.spec.Update.Deadline
-	if due := max(d.rec.ProgressAt, d.rec.CreatedAt) + deadline.Millis(); due > c.now {
+	since := max(d.rec.ProgressAt, d.rec.CreatedAt, c.mesos.since) // nothing could be seen to progress before
+	if !c.mesos.subscribed {
+		since = c.now
+	}
+	if due := since + deadline.Millis(); due > c.now {
 		c.timers.add(timer{at: due, kind: timerDeploy, job: j})
 		return
 	}
