@@ -51,7 +51,7 @@ func (c *Core) subscribed(e Subscribed) {
 	c.emit(&record.Event{Type: "scheduler.subscribed", Message: e.Master})
 	for _, t := range c.launchedTasks() {
 		t.answered = true // or it never will be: an older subscription's calls are refused
-		t.killWait = 0
+		t.killWait, t.killNext = 0, 0
 		c.kill(t)
 	}
 	c.reconcileAll()

@@ -22,6 +22,7 @@ type task struct {
 	heardOf  uint64 // subscription in which an update of it came
 	askWait  int64  // how long until its launch is asked for again, ms
 	killWait int64  // how long until KILL is sent again, ms
+	killNext int64  // when it may be, Unix ms
 }
 
 func (t *task) live() bool     { return !t.rec.State.Terminal() }
@@ -135,10 +136,13 @@ func (c *Core) kill(t *task) {
 		return
 	case !c.mesos.subscribed:
 		return // subscribed sends it
+	case c.now < t.killNext:
+		return // the timer was of a KILL before the last one
 	}
 	c.call(Kill{Task: t.rec.Id, Agent: t.rec.Agent})
 	t.killWait = min(max(2*t.killWait, killWaitMin), killWaitMax)
-	c.timers.add(timer{at: c.now + t.killWait, kind: timerKill, task: t})
+	t.killNext = c.now + t.killWait
+	c.timers.add(timer{at: t.killNext, kind: timerKill, task: t})
 }
 
 // end makes a task terminal and lets its job decide what follows.
