@@ -31,6 +31,11 @@ func (c *Core) place() {
 			heap.Pop(h)
 			continue
 		}
+		if l.share != l.group.running {
+			l.share = l.group.running
+			heap.Fix(h, 0)
+			continue
+		}
 		a := c.find(t)
 		if a == nil {
 			l.class.blocked = true
@@ -41,11 +46,6 @@ func (c *Core) place() {
 			touched = append(touched, a)
 		}
 		c.launch(t, a)
-		if l.n == 0 {
-			heap.Pop(h)
-		} else {
-			heap.Fix(h, 0)
-		}
 	}
 	for _, a := range touched {
 		left := a.free.CPUs > 0 && a.free.Memory > 0

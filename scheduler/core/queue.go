@@ -22,6 +22,7 @@ type lane struct {
 	laneKey
 	tasks []*task // first in, first out; those no longer queued are passed by
 	n     int     // queued
+	share int     // group.running when it was last looked at in this pass
 	seq   uint64  // age of the first task, roughly: when the lane came to have tasks
 }
 
@@ -130,7 +131,8 @@ func (l *lane) head() *task {
 }
 
 // lanes is a heap: priority, then the group with the smallest running share,
-// then age.
+// then age. In a pass shares only grow, so one that grew by another lane's
+// launches is noticed when its lane comes to the top.
 type lanes []*lane
 
 func (h lanes) Len() int { return len(h) }
@@ -139,8 +141,8 @@ func (h lanes) Less(i, j int) bool {
 	switch {
 	case a.priority != b.priority:
 		return a.priority > b.priority
-	case a.group.running != b.group.running:
-		return a.group.running < b.group.running
+	case a.share != b.share:
+		return a.share < b.share
 	}
 	return a.seq < b.seq
 }
@@ -165,6 +167,7 @@ func (q *queue) candidates(fresh bool) *lanes {
 		}
 		kept = append(kept, l)
 		if !l.class.blocked || fresh {
+			l.share = l.group.running
 			h = append(h, l)
 		}
 	}
