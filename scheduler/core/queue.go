@@ -8,7 +8,8 @@ type queue struct {
 	lanes   map[laneKey]*lane
 	order   []*lane // with tasks, in the order in which they came to have some
 	pending int
-	// deploying services: their next instances will be pending soon.
+	// deploying services, paused ones excepted: their next instances will be
+	// pending soon.
 	deploying int
 }
 

@@ -199,7 +199,9 @@ func (c *Core) deploy(j *job, op PutJob, actor string) *Error {
 	if n := op.Spec.Instances; n != nil {
 		rec.Instances = uint32(*n)
 	}
-	c.queue.deploying++
+	if !rec.Paused {
+		c.queue.deploying++
+	}
 	c.emitDeploy(j, d, "deploy.started")
 	switch {
 	case cl.spec.Kind != api.KindService:
@@ -252,6 +254,9 @@ func (c *Core) pauseJob(j *job, reason, actor string) (Result, *Error) {
 	c.decideCron(j)
 	result := c.changed(j)
 	rec := c.editJob(j)
+	if j.target().rec.State == deployInProgress {
+		c.queue.deploying-- // its instances will not be pending soon
+	}
 	rec.Paused, rec.PauseReason = true, reason
 	c.hold(j)
 	c.emit(&record.Event{Type: "job.paused", Job: rec.Key, Reason: reason, Actor: actor})
@@ -272,6 +277,7 @@ func (c *Core) resumeJob(j *job, actor string) (Result, *Error) {
 	}
 	if d := j.target(); d.rec.State == deployInProgress {
 		c.editDeploy(j, d).ProgressAt = c.now
+		c.queue.deploying++
 		c.timers.add(timer{at: c.now + d.class.spec.Update.Deadline.Millis(), kind: timerDeploy, job: j})
 	}
 	c.requeue(j)

@@ -199,7 +199,7 @@ func (c *Core) deployDone(j *job) {
 
 func (c *Core) endDeploy(j *job, d *deploy, state record.DeployState, reason string) {
 	rec := c.editDeploy(j, d)
-	if rec.State == deployInProgress {
+	if rec.State == deployInProgress && !j.rec.Paused {
 		c.queue.deploying--
 	}
 	rec.State, rec.Reason, rec.EndedAt = state, reason, c.now
