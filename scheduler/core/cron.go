@@ -65,8 +65,8 @@ func (c *Core) decideCron(j *job) {
 		more = max(total-len(instants), 0)
 	}
 	schedule := j.target().class.spec.Schedule
-	onTime := 0
-	for onTime < len(instants) && through-instants[len(instants)-1-onTime].Unix() <= int64(schedule.Deadline.Std()/time.Second) {
+	onTime, least := 0, min(more, 1) // of those before one is kept, to tell of them by
+	for onTime < len(instants)-least && through-instants[len(instants)-1-onTime].Unix() <= int64(schedule.Deadline.Std()/time.Second) {
 		onTime++
 	}
 	late, due := instants[:len(instants)-onTime], instants[len(instants)-onTime:]
@@ -82,15 +82,15 @@ func (c *Core) decideCron(j *job) {
 // decideMissed applies the missed-run policy to instants that came while no
 // scheduler decided; before is how many there were before those.
 func (c *Core) decideMissed(j *job, s *api.Schedule, late []time.Time, before int) {
-	caught := 0
+	caught, most := 0, len(late)-min(before, 1)
 	switch s.Missed {
 	case api.MissedOnce:
-		caught = min(1, len(late))
+		caught = min(1, most)
 	case api.MissedAll:
-		caught = min(s.MaxMissed, len(late))
+		caught = min(s.MaxMissed, most)
 	}
 	lost := late[:len(late)-caught]
-	if n := len(lost) + before; n > 0 && len(lost) > 0 {
+	if n := len(lost) + before; n > 0 {
 		last := lost[len(lost)-1].Unix()
 		reason := "no scheduler decided it in time"
 		if n > 1 {
@@ -100,7 +100,7 @@ func (c *Core) decideMissed(j *job, s *api.Schedule, late []time.Time, before in
 	}
 	for _, instant := range late[len(late)-caught:] {
 		state := runWaiting
-		if j.runs.n == 0 || s.Overlap == api.OverlapAllow {
+		if j.runs.n == 0 || s.Overlap == api.OverlapAllow && j.count(runActive) < s.MaxRuns {
 			state = runActive
 		}
 		c.scheduledRun(j, instant.Unix(), state, "")

@@ -166,21 +166,28 @@ func (c *Core) endRun(r *run, state record.RunState, reason string) {
 	c.touch(j) // the next may start
 }
 
-// startWaiting starts the run that waited longest, when none is active.
+// startWaiting starts the runs that waited longest: one when none is active, and
+// with overlap allow as many as may be.
 func (c *Core) startWaiting(j *job) {
 	if j.rec.Paused || j.rec.Removing {
 		return
 	}
-	for r := j.runs.first; r != nil; r = r.next {
-		switch r.rec.State {
-		case runActive:
-			return
-		case runWaiting:
+	s := j.target().class.spec.Schedule
+	if s == nil {
+		return // only crons have runs that wait
+	}
+	room := 1
+	if s.Overlap == api.OverlapAllow {
+		room = s.MaxRuns
+	}
+	room -= j.count(runActive)
+	for r := j.runs.first; r != nil && room > 0; r = r.next {
+		if r.rec.State == runWaiting {
 			rec := c.editRun(r)
 			rec.State, rec.Reason = runActive, ""
 			c.emitRun(r)
 			c.attempt(r, nil)
-			return
+			room--
 		}
 	}
 }
