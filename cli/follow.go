@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/perigee-sched/perigee/api"
+)
+
+// others follows the tasks that come, until ctx ends or the run it is about is
+// over.
+func (r *logReader) others(ctx context.Context, w *watch, t target, several bool) error {
+	if t.run() {
+		if run, err := r.client.Run(ctx, t.job, t.rest); err != nil || overStates[run.State] {
+			return err
+		}
+	}
+	n, instance := t.instance()
+	for {
+		e, _, err := w.next(ctx, time.Hour)
+		if err != nil {
+			return err
+		}
+		if e == nil {
+			continue
+		}
+		d := e.Data
+		switch {
+		case instance && (d.Instance == nil || int(*d.Instance) != n), t.run() && d.Run != t.rest:
+		case strings.HasPrefix(shortType(e), "run."):
+			if t.run() && overStates[d.State] {
+				return nil
+			}
+		case d.Host != "" && d.State != "killed":
+			name := t.job + "/" + d.Run
+			if d.Instance != nil && d.Run == "" {
+				name = fmt.Sprintf("%s/%d", t.job, *d.Instance)
+			}
+			r.followTask(ctx, d.Task, r.prefix(name, t, several))
+		}
+	}
+}
+
+// followTask prints what a task writes until it has ended. It does not wait for
+// that, and does nothing for a task it was told of before.
+func (r *logReader) followTask(ctx context.Context, task, prefix string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.started[task] {
+		return
+	}
+	if r.started == nil {
+		r.started = map[string]bool{}
+	}
+	r.started[task] = true
+	r.work.Go(func() {
+		if err := r.followOne(ctx, task, prefix); err != nil && ctx.Err() == nil {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.failed == nil {
+				r.failed = err
+			}
+		}
+	})
+}
+
+func (r *logReader) wait() { r.work.Wait() }
+
+// followOne follows a file, and goes on where it was when the connection or the
+// scheduler went away.
+func (r *logReader) followOne(ctx context.Context, task, prefix string) error {
+	from, err := r.begin(ctx, task)
+	var p *api.Problem
+	if errors.As(err, &p) && (p.Status == http.StatusNotFound || p.Status == http.StatusConflict) {
+		from, err = 0, nil // nothing there yet
+	}
+	if err != nil {
+		return err
+	}
+	for {
+		body, err := r.client.FollowFile(ctx, task, r.file, from)
+		if err != nil {
+			if unreachable(err) && ctx.Err() == nil {
+				if err := pause(ctx); err != nil {
+					return err
+				}
+				continue
+			}
+			return err
+		}
+		counted := &countingReader{r: body}
+		err = r.copy(counted, prefix)
+		body.Close()
+		from += counted.n
+		if err == nil || ctx.Err() != nil || !errors.Is(err, io.ErrUnexpectedEOF) && !unreachable(err) {
+			return err
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// pause is how long a reader waits for a scheduler that went away.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(500 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// begin is the offset of the lines that are asked for.
+func (r *logReader) begin(ctx context.Context, task string) (int64, error) {
+	if r.lines < 0 {
+		return 0, nil
+	}
+	for back := int64(r.lines)*200 + 4096; ; back *= 4 {
+		c, err := r.client.ReadFile(ctx, task, r.file, -back, -1)
+		if err != nil {
+			return 0, err
+		}
+		data := c.Data
+		if i := tail(data, r.lines); i > 0 || c.Offset == 0 {
+			return c.Offset + int64(max(i, 0)), nil
+		}
+	}
+}
+
+// tail is where the last n lines of data begin, 0 when it has no more than
+// those.
+func tail(data []byte, n int) int {
+	end := len(data)
+	if n == 0 {
+		return end
+	}
+	if end > 0 && data[end-1] == '\n' {
+		end--
+	}
+	for ; n > 0; n-- {
+		if end = bytes.LastIndexByte(data[:end], '\n'); end < 0 {
+			return 0
+		}
+	}
+	return end + 1
+}
+
+// copy prints lines after a prefix, whole ones unless it is the only task's.
+func (r *logReader) copy(from io.Reader, prefix string) error {
+	lines := bufio.NewReaderSize(from, 64<<10)
+	for {
+		line, err := lines.ReadSlice('\n')
+		if len(line) > 0 {
+			r.mu.Lock()
+			out := append([]byte(prefix), line...)
+			if prefix != "" && line[len(line)-1] != '\n' {
+				out = append(out, '\n')
+			}
+			_, werr := r.Out.Write(out)
+			r.mu.Unlock()
+			if werr != nil {
+				return werr
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return err
+		}
+	}
+}
