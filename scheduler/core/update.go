@@ -88,7 +88,8 @@ func (c *Core) learn(t *task, u *Update) {
 			rec.Sandbox = validText(r.Sandbox)
 		}
 	}
-	if u.Healthy != nil && (!t.rec.HasHealth || t.rec.Healthy != *u.Healthy) {
+	// What a master remembers of health may be older than what we know.
+	if u.Healthy != nil && u.Source == SourceExecutor && (!t.rec.HasHealth || t.rec.Healthy != *u.Healthy) {
 		c.healthChanged(t, *u.Healthy, u.Message)
 	}
 }
