@@ -34,7 +34,7 @@ var update = flag.Bool("update", false, "write the transcripts as they are now")
 //	> run JOB [n=2] [group=g] [priority=1] [retries=1] [p.NAME=VALUE]
 //	> kill ID | cancel JOB RUN | scale JOB N | pause JOB | resume JOB | remove JOB
 //	> fail over                   throw the core away, load what was durable
-//	> tasks | runs | instants JOB | pending | timeline ID
+//	> tasks | runs | pending | timeline ID
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -250,8 +250,6 @@ func (w *world) do(command string) {
 		w.printTasks()
 	case "runs":
 		w.printRuns()
-	case "instants":
-		w.printInstants(args[0])
 	case "pending":
 		w.printPending()
 	case "timeline":
@@ -450,20 +448,6 @@ func (w *world) printRuns() {
 		}
 	}
 	w.printSorted(lines)
-}
-
-// printInstants counts what became of a cron's instants.
-func (w *world) printInstants(job string) {
-	counts, total := map[string]int{}, 0
-	for _, m := range w.records {
-		if r, ok := m.(*record.Run); ok && r.Job == job {
-			n := max(1, int(r.Missed))
-			counts[StateName(r.State)] += n
-			total += n
-		}
-	}
-	w.printf("%d instants: %v, decided through %s", total, counts,
-		time.Unix(w.records[record.JobKey(job)].(*record.Job).DecidedThrough, 0).UTC().Format(time.RFC3339))
 }
 
 func (w *world) printPending() {
