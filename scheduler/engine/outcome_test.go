@@ -219,11 +219,11 @@ func TestNothingAnsweredIsLost(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				rng := rand.New(rand.NewPCG(seed, 7))
+				rng, faults := rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 8))
 				w.start()
 				w.do(batch(w, "etl/prod/load"))
 				w.storage.Inject(func([]*record.Entry) memory.Outcome {
-					return memory.Outcome(max(0, rng.IntN(10)-7))
+					return memory.Outcome(max(0, faults.IntN(10)-7))
 				})
 				const users, each = 6, 8
 				results := make(chan core.Result, users*each)

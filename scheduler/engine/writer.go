@@ -173,10 +173,10 @@ func reasonOf(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// commit writes a batch as one group and releases its effects. When nothing is
-// to be written, only the lease says that this scheduler still leads.
+// commit writes a batch as one group and releases its effects. Calls are made
+// only while the lease says that nobody else can lead: that a write succeeded
+// says so too, but perhaps long ago.
 func (w *writer) commit(ctx, settling context.Context, batch []effects) error {
-	e := w.e
 	entry, err := w.entry(batch)
 	if err != nil {
 		return err
@@ -187,23 +187,32 @@ func (w *writer) commit(ctx, settling context.Context, batch []effects) error {
 			return err
 		}
 		w.show(group, batch)
-	} else if err := w.awaitTerm(ctx, batch); err != nil {
-		return err
+	}
+	if !w.mayCall(batch) {
+		w.answer(batch)
+		if err := w.awaitTerm(ctx); err != nil {
+			return err
+		}
 	}
 	for _, out := range batch {
-		e.Stats.calls(out.ready.Calls)
+		w.e.Stats.calls(out.ready.Calls)
 		if len(out.ready.Calls) > 0 {
 			w.l.caller.Perform(out.ready.Calls)
 		}
 	}
+	w.answer(batch)
+	return nil
+}
+
+func (w *writer) answer(batch []effects) {
 	for _, out := range batch {
 		for i, r := range out.ready.Replies {
 			if a := out.answers[i]; a != nil {
 				a.answer(r.Result, errorOf(r))
+				out.answers[i] = nil
 			}
 		}
 	}
-	return nil
 }
 
 func errorOf(r core.Reply) error {
@@ -304,21 +313,27 @@ func (w *writer) resolve(ctx context.Context, index uint64, err error) error {
 // termEvery is how often a lease that was not renewed in time is looked at.
 const termEvery = 50 * time.Millisecond
 
+// mayCall says whether a batch's calls may be made now, if it has any.
+func (w *writer) mayCall(batch []effects) bool {
+	for _, out := range batch {
+		if len(out.ready.Calls) > 0 {
+			return w.inTerm()
+		}
+	}
+	return true
+}
+
+func (w *writer) inTerm() bool {
+	return w.l.term == nil || w.e.now().Before(w.l.term.Deadline())
+}
+
 // awaitTerm waits while another scheduler may have been elected. The lease may
 // yet be renewed: then all goes on.
-func (w *writer) awaitTerm(ctx context.Context, batch []effects) error {
-	withheld := 0
-	for _, out := range batch {
-		withheld += len(out.ready.Calls)
-	}
-	term := w.l.term
-	if term == nil || withheld == 0 || w.e.now().Before(term.Deadline()) {
-		return nil
-	}
-	w.e.log.Warn("the lease is not renewed, so another scheduler may lead: calls to Mesos are withheld", "calls", withheld)
+func (w *writer) awaitTerm(ctx context.Context) error {
+	w.e.log.Warn("the lease is not renewed, so another scheduler may lead: calls to Mesos are withheld")
 	w.l.stalled.begin(w.e.now(), "its lease is not renewed")
 	defer w.l.stalled.end()
-	for !w.e.now().Before(term.Deadline()) {
+	for !w.inTerm() {
 		select {
 		case <-time.After(termEvery):
 		case <-ctx.Done():
