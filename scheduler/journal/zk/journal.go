@@ -9,13 +9,14 @@ package zk
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 
+	zklib "github.com/go-zookeeper/zk"
+
 	"github.com/perigee-sched/perigee/scheduler/journal"
-	"github.com/perigee-sched/perigee/scheduler/record"
 	"github.com/perigee-sched/perigee/scheduler/zookeeper"
 )
 
@@ -25,53 +26,98 @@ type Options struct {
 	Logger  *slog.Logger // nil says nothing
 }
 
-// Journal implements journal.Follower in ZooKeeper.
-type Journal struct {
-	sessions sessions
-	log      *slog.Logger
-	stat     atomic.Pointer[journal.Stat]
-
-	mu     sync.Mutex
-	closed bool
+// session is what a journal uses of a *zookeeper.Session; tests make some of it fail.
+type session interface {
+	Get(p string) ([]byte, *zklib.Stat, error)
+	Exists(p string) (*zklib.Stat, error)
+	Watch(p string) (*zklib.Stat, <-chan zklib.Event, error)
+	Children(p string) ([]string, error)
+	Sync(p string) error
+	Set(p string, content []byte, version int32) (*zklib.Stat, error)
+	Multi(ops ...zookeeper.Op) error
+	Path(p string) string
+	Expired() <-chan struct{}
+	Reconnected() <-chan struct{}
 }
 
-type sessions interface {
-	Session(ctx context.Context) (*zookeeper.Session, error)
+// Journal implements journal.Follower in ZooKeeper.
+type Journal struct {
+	sessions func(ctx context.Context) (session, error)
+	cluster  string
+	log      *slog.Logger
+	stat     atomic.Pointer[journal.Stat]
+	attempt  atomic.Int64 // of writing a znode of a snapshot; part of its name
+
+	// compacting is held by Compact from start to end, and by what must not run beside it. It is
+	// taken before mu.
+	compacting sync.Mutex
+
+	// cursor says how far a Follow got. It belongs to the one goroutine that uses the journal.
+	cursor *cursor
+
+	// mu guards what follows, and is never held while ZooKeeper is asked.
+	mu           sync.Mutex
+	closed       bool
+	leading      bool
+	session      session // of this leadership
+	epochVersion int32   // of the epoch znode in this leadership
+	at           journal.Position
+	snapshot     snapshotRef // the newest, zero when there is none
+	damaged      map[string]bool
+	size         logSize
+
+	// pending is the encoded group of unknown outcome, from its first entry that is not known to be
+	// durable on.
+	pending *batch
 }
 
 // Open opens the journal at the client's path, or makes one where nothing is. The client stays the
 // caller's to close.
 func Open(ctx context.Context, client *zookeeper.Client, o Options) (*Journal, error) {
-	j := &Journal{sessions: client, log: o.Logger}
+	return open(ctx, o, func(ctx context.Context) (session, error) { return client.Session(ctx) })
+}
+
+func open(ctx context.Context, o Options, sessions func(context.Context) (session, error)) (*Journal, error) {
+	j := &Journal{sessions: sessions, cluster: o.Cluster, log: o.Logger, damaged: map[string]bool{}}
+	if j.log == nil {
+		j.log = slog.New(slog.DiscardHandler)
+	}
 	j.stat.Store(new(journal.Stat))
-	return j, errors.ErrUnsupported
+	s, err := j.sessions(ctx)
+	if err == nil {
+		err = prepare(s, o.Cluster)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	return j, nil
 }
 
-// Lead implements journal.Journal.
-func (j *Journal) Lead(ctx context.Context, apply journal.Applier) (journal.Position, error) {
-	return journal.Position{}, errors.ErrUnsupported
+func (j *Journal) usable(ctx context.Context) error {
+	if j.closed {
+		return journal.ErrClosed
+	}
+	return ctx.Err()
 }
 
-// Follow implements journal.Follower.
-func (j *Journal) Follow(ctx context.Context, apply journal.Applier) error {
-	return errors.ErrUnsupported
-}
-
-// Append implements journal.Journal.
-func (j *Journal) Append(ctx context.Context, group []*record.Entry) error {
-	return errors.ErrUnsupported
-}
-
-// Resolve implements journal.Journal.
-func (j *Journal) Resolve(ctx context.Context) error { return errors.ErrUnsupported }
-
-// Compact implements journal.Journal.
-func (j *Journal) Compact(ctx context.Context, src journal.Source) error {
-	return errors.ErrUnsupported
-}
-
-// Stat implements journal.Journal.
+// Stat implements journal.Journal. Each znode counts znodeBytes more than its content. It is valid
+// while following too.
 func (j *Journal) Stat() journal.Stat { return *j.stat.Load() }
 
-// Close implements journal.Journal.
-func (j *Journal) Close() error { return nil }
+// publishStat is called with mu held.
+func (j *Journal) publishStat(last uint64) {
+	j.stat.Store(&journal.Stat{
+		Index: last, LogBytes: j.size.bytes(),
+		Snapshot: j.snapshot.Index, SnapshotBytes: j.snapshot.Bytes,
+	})
+}
+
+// Close implements journal.Journal. It waits for a Compact; end its context first.
+func (j *Journal) Close() error {
+	j.compacting.Lock()
+	defer j.compacting.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closed, j.leading = true, false
+	return nil
+}

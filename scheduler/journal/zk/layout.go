@@ -1,0 +1,153 @@
+package zk
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strconv"
+	"strings"
+
+	zklib "github.com/go-zookeeper/zk"
+
+	"github.com/perigee-sched/perigee/scheduler/journal"
+	"github.com/perigee-sched/perigee/scheduler/zookeeper"
+)
+
+// The znodes of a journal.
+const (
+	layoutNode   = "layout"
+	clusterNode  = "cluster"
+	epochNode    = "epoch"
+	manifestNode = "manifest"
+	logNode      = "log"      // above the entries
+	snapshotNode = "snapshot" // above the chunks of snapshots, and their tables
+	electionNode = "election" // lease/zk's
+)
+
+// layout is the version of all of that. A scheduler opens its own and older ones.
+const layout = 1
+
+const layoutFormat = "perigee journal, layout %d\n"
+
+func logPath(index uint64) string { return fmt.Sprintf("%s/%010d", logNode, index) }
+
+func snapshotPath(name string) string { return snapshotNode + "/" + name }
+
+func corrupt(path, format string, args ...any) error {
+	return &journal.CorruptError{File: path, Reason: fmt.Sprintf(format, args...)}
+}
+
+// prepare checks that the journal is one of ours, or makes it.
+func prepare(s session, cluster string) error {
+	if cluster == "" {
+		return errors.New("the cluster's name is not given")
+	}
+	for {
+		b, _, err := s.Get(layoutNode)
+		if err == nil {
+			if err := checkLayout(s.Path(layoutNode), b); err != nil {
+				return err
+			}
+			return checkCluster(s, cluster)
+		}
+		if !errors.Is(err, zklib.ErrNoNode) {
+			return fmt.Errorf("read %s: %w", s.Path(layoutNode), err)
+		}
+		// Another scheduler may be as far: then there is one at the next look.
+		if err := create(s, cluster); err != nil && !errors.Is(err, zklib.ErrNodeExists) {
+			return err
+		}
+	}
+}
+
+func checkLayout(path string, b []byte) error {
+	var found int
+	if _, err := fmt.Sscanf(string(b), layoutFormat, &found); err != nil || found < 1 {
+		return corrupt(path, "does not say which layout the journal has")
+	}
+	if found > layout {
+		return fmt.Errorf("%s: the journal was written by a newer Perigee (layout %d, this one reads up to %d): start that version, or restore a backup made by this one",
+			path, found, layout)
+	}
+	return nil
+}
+
+func checkCluster(s session, cluster string) error {
+	b, _, err := s.Get(clusterNode)
+	if errors.Is(err, zklib.ErrNoNode) {
+		return corrupt(s.Path(clusterNode), "the znode is missing")
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.Path(clusterNode), err)
+	}
+	if found := strings.TrimSpace(string(b)); found != cluster {
+		return fmt.Errorf("%s holds the journal of cluster %q, this scheduler is of cluster %q: give each cluster a path of its own", s.Path(""), found, cluster)
+	}
+	return nil
+}
+
+// create makes an empty journal, all of it at once, in a path that holds nothing else.
+func create(s session, cluster string) error {
+	names, err := s.Children("")
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.Path(""), err)
+	}
+	if slices.Contains(names, layoutNode) {
+		return zklib.ErrNodeExists
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return n == electionNode })
+	if len(names) > 0 {
+		slices.Sort(names)
+		return fmt.Errorf("%s holds %s and no journal of Perigee's: give it a path of its own", s.Path(""), strings.Join(names, ", "))
+	}
+	m, err := (manifest{}).encode()
+	if err != nil {
+		return err
+	}
+	err = s.Multi(
+		zookeeper.Create(layoutNode, fmt.Appendf(nil, layoutFormat, layout)),
+		zookeeper.Create(clusterNode, []byte(cluster+"\n")),
+		zookeeper.Create(epochNode, encodeEpoch(0)),
+		zookeeper.Create(manifestNode, m),
+		zookeeper.Create(logNode, nil),
+		zookeeper.Create(snapshotNode, nil))
+	if err != nil {
+		return fmt.Errorf("create a journal in %s: %w", s.Path(""), err)
+	}
+	return nil
+}
+
+func encodeEpoch(epoch uint64) []byte { return strconv.AppendUint(nil, epoch, 10) }
+
+func readEpoch(s session) (epoch uint64, version int32, err error) {
+	b, stat, err := s.Get(epochNode)
+	if errors.Is(err, zklib.ErrNoNode) {
+		return 0, 0, corrupt(s.Path(epochNode), "the znode is missing")
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("read %s: %w", s.Path(epochNode), err)
+	}
+	if epoch, err = strconv.ParseUint(string(b), 10, 64); err != nil {
+		return 0, 0, corrupt(s.Path(epochNode), "does not hold an epoch")
+	}
+	return epoch, stat.Version, nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+const checksumFormat = "crc32c %08x\n"
+
+// seal appends a line with a checksum of what is above it.
+func seal(body []byte) []byte { return fmt.Appendf(body, checksumFormat, checksum(body)) }
+
+func unseal(path string, b []byte) ([]byte, error) {
+	i := bytes.LastIndex(b, []byte("crc32c "))
+	if i < 0 || fmt.Sprintf(checksumFormat, checksum(b[:i])) != string(b[i:]) {
+		return nil, corrupt(path, "the content does not match its checksum")
+	}
+	return b[:i], nil
+}

@@ -1,0 +1,205 @@
+// Package zktest runs real ZooKeeper servers for tests.
+//
+// It owns their processes, which end with the test's, also when that is killed, and a TCP proxy that
+// cuts connections when a test says so. The servers are those of Debian's package zookeeper, on
+// loopback, each in a directory of its own. They do not sync to disk unless told: a test kills
+// processes, not machines.
+package zktest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+const jar = "/usr/share/java/zookeeper.jar"
+
+// ErrMissing says that there is no ZooKeeper on this machine.
+var ErrMissing = errors.New("needs Debian's package zookeeper, which is not installed")
+
+// Options of servers.
+type Options struct {
+	Sync bool          // sync to disk, as in production
+	Tick time.Duration // session timeouts are 2 to 20 of these; 0 is 250ms
+	Log  string        // the servers' own log level; "" says nothing
+}
+
+// Server is one ZooKeeper server. Its methods are for one goroutine at a time.
+type Server struct {
+	Address string // host:port for clients
+
+	dir string
+	log string
+	cmd *exec.Cmd
+	do  chan func() // on the thread that starts processes
+}
+
+// Start starts one server and waits until it serves. dir is its own, and is left behind.
+func Start(dir string, o Options) (*Server, error) {
+	servers, err := StartEnsemble(dir, 1, o)
+	if err != nil {
+		return nil, err
+	}
+	return servers[0], nil
+}
+
+// StartEnsemble starts n servers that form one ensemble and waits until it serves.
+func StartEnsemble(dir string, n int, o Options) ([]*Server, error) {
+	_, noJava := exec.LookPath("java")
+	if _, noJar := os.Stat(jar); noJava != nil || noJar != nil {
+		return nil, ErrMissing
+	}
+	if o.Tick == 0 {
+		o.Tick = 250 * time.Millisecond
+	}
+	ports, err := freePorts(3 * n)
+	if err != nil {
+		return nil, err
+	}
+	peers := ""
+	for i := 0; n > 1 && i < n; i++ {
+		peers += fmt.Sprintf("server.%d=127.0.0.1:%d:%d\n", i+1, ports[3*i+1], ports[3*i+2])
+	}
+	servers := make([]*Server, n)
+	for i := range servers {
+		servers[i] = &Server{
+			Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[3*i])),
+			dir:     filepath.Join(dir, strconv.Itoa(i+1)), log: o.Log, do: make(chan func()),
+		}
+		if err := servers[i].prepare(i+1, ports[3*i], peers, o); err != nil {
+			return nil, err
+		}
+		go servers[i].thread()
+		err = errors.Join(err, servers[i].Restart())
+	}
+	for _, s := range servers {
+		err = errors.Join(err, s.WaitServing(time.Minute))
+	}
+	if err != nil {
+		for _, s := range servers {
+			s.Close()
+		}
+		return nil, err
+	}
+	return servers, nil
+}
+
+// Addresses joins the servers' addresses, as an option wants them.
+func Addresses(servers []*Server) []string {
+	var all []string
+	for _, s := range servers {
+		all = append(all, s.Address)
+	}
+	return all
+}
+
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range n { // all are open at once, so that no two are the same
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
+func (s *Server) prepare(id, port int, peers string, o Options) error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	sync := "no"
+	if o.Sync {
+		sync = "yes"
+	}
+	config := fmt.Sprintf("tickTime=%d\ninitLimit=40\nsyncLimit=10\ndataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\n"+
+		"admin.enableServer=false\nforceSync=%s\nmaxClientCnxns=0\nautopurge.snapRetainCount=3\nautopurge.purgeInterval=1\n"+
+		"4lw.commands.whitelist=srvr,ruok,mntr\n%s", o.Tick.Milliseconds(), s.dir, port, sync, peers)
+	return errors.Join(
+		os.WriteFile(filepath.Join(s.dir, "zoo.cfg"), []byte(config), 0o600),
+		os.WriteFile(filepath.Join(s.dir, "myid"), fmt.Appendf(nil, "%d\n", id), 0o600))
+}
+
+// thread starts the server's processes: one that dies with its parent dies with the thread that
+// started it, so that must be one that stays.
+func (s *Server) thread() {
+	runtime.LockOSThread()
+	for f := range s.do {
+		f()
+	}
+}
+
+// Restart starts the server's process, after Kill, with what its directory holds. It does not wait
+// until it serves.
+func (s *Server) Restart() error {
+	if s.cmd != nil {
+		return errors.New("the server runs already")
+	}
+	cmd := exec.Command("java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+		"-cp", "/etc/zookeeper/conf:/usr/share/java/*",
+		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
+	if s.log != "" {
+		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	s.do <- func() { started <- cmd.Start() }
+	if err := <-started; err != nil {
+		return err
+	}
+	s.cmd = cmd
+	return nil
+}
+
+// WaitServing waits until the server serves clients, which takes a quorum.
+func (s *Server) WaitServing(patience time.Duration) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if zk.FLWRuok([]string{s.Address}, time.Second)[0] {
+			if stats, ok := zk.FLWSrvr([]string{s.Address}, time.Second); ok && stats[0].Error == nil {
+				return nil
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("zookeeper at %s does not serve after %v", s.Address, patience)
+}
+
+// Kill kills the server as kill -9 does and waits for its end.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Stop stops the server's process without ending it; Cont lets it go on.
+func (s *Server) Stop() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Cont lets a stopped server go on.
+func (s *Server) Cont() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Leads reports whether the server leads its ensemble.
+func (s *Server) Leads() bool {
+	stats, ok := zk.FLWSrvr([]string{s.Address}, time.Second)
+	return ok && strings.EqualFold(stats[0].Mode.String(), "leader")
+}
+
+// Close kills the server for good.
+func (s *Server) Close() {
+	s.Kill()
+	close(s.do)
+}
