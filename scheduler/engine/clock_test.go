@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,14 +17,13 @@ import (
 // again and again.
 func TestTimersWakeTheLoop(t *testing.T) {
 	inBubble(t, func(w *world) {
-		steps := 0
+		var steps atomic.Int64
+		w.watch = func(s *engine.Stats) { s.OnStep = func(time.Duration) { steps.Add(1) } }
 		w.start()
-		w.settle()
-		w.engine.Stats.OnStep = func(time.Duration) { steps++ }
 		w.pass(time.Until(time.Now().Truncate(time.Minute).Add(90 * time.Second))) // half past a minute
 		w.do(put(w, api.Spec{Job: "etl/prod/tick", Kind: api.KindCron,
 			Schedule: &api.Schedule{Cron: "* * * * *", Overlap: api.OverlapAllow}}))
-		begun := steps
+		begun := steps.Load()
 		count := func() int {
 			n := 0
 			w.engine.View().Runs("etl/prod/tick", "", func(r *record.Run) bool {
@@ -36,12 +36,12 @@ func TestTimersWakeTheLoop(t *testing.T) {
 		}
 		w.pass(29*time.Second + 999*time.Millisecond)
 		require.Zero(w, count())
-		require.Equal(w, begun, steps, "nothing was due")
+		require.Equal(w, begun, steps.Load(), "nothing was due")
 		w.pass(time.Millisecond)
 		require.Equal(w, 1, count())
 		w.pass(time.Hour)
 		require.Equal(w, 61, count())
-		require.LessOrEqual(w, steps-begun, 61)
+		require.LessOrEqual(w, steps.Load()-begun, int64(61))
 	})
 }
 
@@ -87,17 +87,18 @@ func TestObservedIsThrottled(t *testing.T) {
 // A clock that jumps back does not make the loop spin or decide twice.
 func TestClockThatJumpsBack(t *testing.T) {
 	inBubble(t, func(w *world) {
-		var back time.Duration
-		steps := 0
-		w.start(func(o *engine.Options) { o.Now = func() time.Time { return time.Now().Add(-back) } })
-		w.engine.Stats.OnStep = func(time.Duration) { steps++ }
+		var back, steps atomic.Int64
+		w.watch = func(s *engine.Stats) { s.OnStep = func(time.Duration) { steps.Add(1) } }
+		w.start(func(o *engine.Options) {
+			o.Now = func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }
+		})
 		w.do(put(w, api.Spec{Job: "etl/prod/tick", Kind: api.KindCron,
 			Schedule: &api.Schedule{Cron: "* * * * *", Overlap: api.OverlapAllow}}))
 		w.pass(5 * time.Minute)
-		before := steps
-		back = 10 * time.Minute
+		before := steps.Load()
+		back.Store(int64(10 * time.Minute))
 		w.pass(9 * time.Minute)
-		require.LessOrEqual(w, steps-before, 10)
+		require.LessOrEqual(w, steps.Load()-before, int64(10))
 		n := 0
 		w.engine.View().Runs("etl/prod/tick", "", func(r *record.Run) bool { n++; return true })
 		require.LessOrEqual(w, n, 6)

@@ -33,7 +33,8 @@ type world struct {
 	ended   chan error
 	err     error // of Run
 	over    bool
-	mutex   sync.Mutex // of engine, where users and the test share it
+	watch   func(*engine.Stats) // sets hooks before Run
+	mutex   sync.Mutex          // of engine, where users and the test share it
 }
 
 // inBubble runs a test with a fake clock. That no goroutine outlives it is
@@ -67,6 +68,9 @@ func (w *world) launch(j journal.Journal, change ...func(*engine.Options)) {
 		c(&opts)
 	}
 	w.engine = engine.New(opts)
+	if w.watch != nil {
+		w.watch(&w.engine.Stats)
+	}
 	ctx, end := context.WithCancel(context.Background())
 	w.end, w.ended, w.over = end, make(chan error, 1), false
 	w.mesos.engine = w.engine
@@ -192,7 +196,6 @@ type gate struct {
 
 	mu      sync.Mutex
 	shut    chan struct{}
-	arrived int
 	groups  [][]*record.Entry // that were written
 	due     bool              // says that it should be compacted
 	compact []error           // what compactions came to
@@ -203,7 +206,6 @@ type gate struct {
 
 func (g *gate) Append(ctx context.Context, group []*record.Entry) error {
 	g.mu.Lock()
-	g.arrived++
 	shut := g.shut
 	g.mu.Unlock()
 	if shut != nil {
@@ -220,6 +222,27 @@ func (g *gate) Append(ctx context.Context, group []*record.Entry) error {
 		g.mu.Unlock()
 	}
 	return err
+}
+
+// failCompactions has the next compactions, which are due at once, fail.
+func (g *gate) failCompactions(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failCompact, g.due = err, true
+}
+
+// written returns the groups that were appended.
+func (g *gate) written() [][]*record.Entry {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([][]*record.Entry(nil), g.groups...)
+}
+
+// compactions returns what each came to.
+func (g *gate) compactions() []error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]error(nil), g.compact...)
 }
 
 func (g *gate) close() {
@@ -327,6 +350,12 @@ func (c *calls) Perform(calls []core.Call) {
 	c.list = append(c.list, calls...)
 }
 
+func (c *calls) look(on func(core.Call)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.on = on
+}
+
 func (c *calls) all() []core.Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -394,7 +423,8 @@ func state(t testing.TB, v *engine.View) map[string]string {
 	add := func(key string, m proto.Message) bool {
 		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 		require.NoError(t, err)
-		require.NotContains(t, all, key, "each comes once")
+		_, twice := all[key]
+		require.False(t, twice, "%s comes once", key)
 		all[key] = string(b)
 		return true
 	}

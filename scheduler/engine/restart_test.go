@@ -180,7 +180,8 @@ func TestEventsOfASplitStep(t *testing.T) {
 			op.Runs[i].Parameters = map[string]string{"n": value}
 		}
 		w.do(op)
-		group := w.journal.groups[len(w.journal.groups)-1]
+		groups := w.journal.written()
+		group := groups[len(groups)-1]
 		require.Greater(w, len(group), 3, "more than 500 KB are a group of entries")
 		w.do(runs("etl/prod/load", 1))
 		all := w.read(f)
@@ -352,17 +353,16 @@ func TestCompactionThatFails(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.start()
 		w.do(batch(w, "etl/prod/load"))
-		w.journal.failCompact = errors.New("no space left")
-		w.journal.due = true
+		w.journal.failCompactions(errors.New("no space left"))
 		for range 100 {
 			w.do(runs("etl/prod/load", 1))
 		}
-		require.Len(w, w.journal.compact, 1)
-		w.journal.failCompact = nil
+		require.Len(w, w.journal.compactions(), 1)
+		w.journal.failCompactions(nil)
 		w.pass(time.Minute)
 		w.do(runs("etl/prod/load", 1))
-		require.Len(w, w.journal.compact, 2)
-		require.NoError(w, w.journal.compact[1])
+		require.Len(w, w.journal.compactions(), 2)
+		require.NoError(w, w.journal.compactions()[1])
 	})
 }
 
