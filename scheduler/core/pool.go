@@ -300,6 +300,7 @@ func (c *Core) settleIdle() {
 // giveBack declines the offers of agents that hold some for longer than hold.
 func (c *Core) giveBack(hold int64) {
 	if hold > 0 && c.now < c.pool.holdUntil {
+		c.due(c.pool.holdUntil) // the timer may have been spent on something earlier
 		return
 	}
 	var ids []string
