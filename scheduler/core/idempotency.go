@@ -6,8 +6,12 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
-// replyKeep is how long an answer is kept, in ms.
-const replyKeep = 24 * 60 * 60 * 1000
+// replyKeep is how long an answer is kept, in ms, and repliesMost how many are:
+// of builds that send a hundred writes a second, those of the last half hour.
+const (
+	replyKeep   = 24 * 60 * 60 * 1000
+	repliesMost = 200_000
+)
 
 // idempotency keeps the answers of requests that came with a key.
 type idempotency struct {
@@ -19,6 +23,9 @@ func (c *Core) keepReply(r *Request, result Result) {
 	body, err := json.Marshal(result)
 	if err != nil {
 		panic(err) // a struct of strings and numbers
+	}
+	if len(c.idempotency.order) > repliesMost+1000 {
+		c.forgetReplies() // a thousand at a time
 	}
 	c.remember(r.IdempotencyKey, &record.IdempotentReply{Digest: r.Digest, At: c.now, Body: body})
 	reply := c.idempotency.replies[r.IdempotencyKey]
@@ -39,12 +46,13 @@ func (c *Core) forgetReplies() {
 	n := 0
 	for ; n < len(i.order); n++ {
 		key := i.order[n]
-		if due := i.replies[key].At + replyKeep; due > c.now {
+		if due := i.replies[key].At + replyKeep; due > c.now && len(i.order)-n <= repliesMost {
 			c.timers.add(timer{at: due, kind: timerIdempotency})
 			break
 		}
 		delete(i.replies, key)
 		c.delete(record.IdempotencyKey(key))
 	}
-	i.order = append([]string(nil), i.order[n:]...)
+	clear(i.order[:n])
+	i.order = i.order[n:]
 }

@@ -9,10 +9,12 @@ type retention struct {
 	gone  int     // of tasks and runs
 }
 
-// The finished tasks of an instance, and finished runs of a cron, that stay;
+// The finished tasks of an instance and of a run, and finished runs of a cron,
+// that stay;
 // so that one that ends again and again does not drive out all others.
 const (
 	instanceTasksKept = 10
+	runTasksKept      = 100
 	cronRunsKept      = 100
 )
 
@@ -34,7 +36,10 @@ func (c *Core) prune() {
 func (c *Core) taskEnded(t *task) {
 	c.retention.tasks = append(c.retention.tasks, t)
 	if t.run != nil {
-		t.run.ended = append(t.run.ended, t)
+		if t.run.ended = append(t.run.ended, t); len(t.run.ended) > runTasksKept {
+			c.dropTask(t.run.ended[0])
+			t.run.ended = slices.Delete(t.run.ended, 0, 1)
+		}
 		return
 	}
 	s := t.job.slot(t.rec.Instance)
