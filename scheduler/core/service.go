@@ -126,7 +126,7 @@ func (c *Core) reconcileSlot(j *job, s *slot, instance uint32, turn bool) {
 		return
 	}
 	if t.class == target.class {
-		if t.rec.Ready {
+		if t.rec.Ready && len(s.live) > 1 {
 			for _, old := range slices.Clone(s.live) {
 				if old != t {
 					c.stop(old, fmt.Sprintf("replaced by %s of deploy %d", t.rec.Id, target.rec.Number))
