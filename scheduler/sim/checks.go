@@ -17,15 +17,19 @@ type checks struct {
 	w        *world
 	lines    []string
 	last     int
-	started_ map[string]bool     // tasks that an executor was given
-	moved    []moved             // crons whose decided_through this entry moves
-	told     map[string]int      // by cron: instants that this entry records
-	instant  map[string]bool     // job and instant: a run was recorded
-	runs     map[string][]string // by request: runs it started
+	started_ map[string]bool      // tasks that an executor was given
+	moved    []moved              // crons whose decided_through this entry moves
+	told     map[string]int       // by cron: instants that this entry records
+	instant  map[string]bool      // job and instant: a run was recorded
+	runs     map[string][]string  // by request: runs it started
+	held     map[string]time.Time // by id: when an offer came that was not answered yet
+	calmFrom time.Time            // since when there are no more faults
+	launched []*record.Task       // by this entry
+	removed  map[string]bool      // keys of runs that went with their jobs in the step that began them
 }
 
 func newChecks(w *world) *checks {
-	return &checks{w: w, started_: map[string]bool{}, told: map[string]int{}, instant: map[string]bool{}, runs: map[string][]string{}}
+	return &checks{w: w, started_: map[string]bool{}, told: map[string]int{}, instant: map[string]bool{}, runs: map[string][]string{}, held: map[string]time.Time{}, removed: map[string]bool{}}
 }
 
 const recentLines = 60
@@ -86,10 +90,17 @@ func (c *checks) acknowledged(t *record.Task, call core.Acknowledge) {
 
 // written checks one record as it becomes durable.
 func (c *checks) written(key string, before, after core.Record) {
+	if before == nil && after == nil {
+		c.removed[key] = true
+	}
 	switch after := after.(type) {
 	case *record.Task:
-		if old, ok := before.(*record.Task); ok && old.State.Terminal() && old.State != after.State {
+		old, ok := before.(*record.Task)
+		if ok && old.State.Terminal() && old.State != after.State {
 			c.fail("task %s was %v and becomes %v", after.Id, old.State, after.State)
+		}
+		if ok && old.LaunchedAt == 0 && after.LaunchedAt != 0 && !after.State.Terminal() {
+			c.launched = append(c.launched, after)
 		}
 	case *record.Job:
 		old, ok := before.(*record.Job)
@@ -99,7 +110,7 @@ func (c *checks) written(key string, before, after core.Record) {
 		if after.DecidedThrough < old.DecidedThrough {
 			c.fail("decided_through of %s goes back from %d to %d", after.Key, old.DecidedThrough, after.DecidedThrough)
 		}
-		if after.DecidedThrough > old.DecidedThrough && after.Deploy == old.Deploy {
+		if after.DecidedThrough > old.DecidedThrough && after.Deploy == old.Deploy && !old.Paused {
 			c.moved = append(c.moved, moved{after, old.DecidedThrough})
 		}
 	case *record.Run:
@@ -143,6 +154,90 @@ func (c *checks) entryWritten() {
 	}
 	c.moved = c.moved[:0]
 	clear(c.told)
+	for _, t := range c.launched {
+		c.limits(t)
+	}
+	c.launched = c.launched[:0]
+}
+
+// limits: a launch exceeds no limit per host, whatever deploys the tasks are of.
+func (c *checks) limits(launched *record.Task) {
+	d, ok := c.w.journal.decoded[record.DeployKey(launched.Job, launched.Deploy)].(*record.Deploy)
+	if !ok {
+		c.fail("task %s is launched of deploy %d of %s, which is not kept", launched.Id, launched.Deploy, launched.Job)
+	}
+	spec, err := api.ParseSpec(d.Spec)
+	if err != nil {
+		c.fail("%v", err)
+	}
+	most, limited := spec.Limits["host"]
+	if !limited {
+		return
+	}
+	n := 0
+	for _, t := range c.w.journal.tasks() {
+		if t.Job != launched.Job || t.Host != launched.Host || t.State.Terminal() {
+			continue
+		}
+		if t.Deploy == launched.Deploy || t.LaunchedAt < launched.LaunchedAt { // others of this step may have had no limit
+			n++
+		}
+	}
+	if n > most {
+		c.fail("at most %d tasks of %s per host: %s is launched on %s, which has %d with it", most, launched.Job, launched.Id, launched.Host, n)
+	}
+}
+
+// refused: bad input changes nothing.
+func (c *checks) refused(r core.Ready) {
+	for _, reply := range r.Replies {
+		if reply.Err != nil && len(r.Writes)+len(r.Events) > 0 {
+			c.fail("bad input changes nothing: a request is answered %q and writes %s", reply.Err.Detail, r.Writes[0].Key)
+		}
+	}
+}
+
+// offered and called keep track of the offers that are held.
+func (c *checks) offered(e core.Event) {
+	switch e := e.(type) {
+	case core.Offers:
+		for _, o := range e.Offers {
+			c.held[o.ID] = c.w.now
+		}
+	case core.Rescinded:
+		delete(c.held, e.Offer)
+	}
+}
+
+func (c *checks) called(call core.Call) {
+	var ids []string
+	switch call := call.(type) {
+	case core.Accept:
+		ids = call.Offers
+	case core.Decline:
+		ids = call.Offers
+	}
+	for _, id := range ids {
+		delete(c.held, id)
+	}
+}
+
+// hoarded: no offer is held for longer than 30 s, and 2 s more when there is no
+// demand any more by then. While faults go on, time
+// passes without the scheduler.
+func (c *checks) hoarded() {
+	if !c.w.calm {
+		c.calmFrom = time.Time{}
+		return
+	}
+	if c.calmFrom.IsZero() {
+		c.calmFrom = c.w.now
+	}
+	for id, since := range c.held {
+		if held := c.w.now.Sub(since); since.After(c.calmFrom) && held > 33*time.Second {
+			c.fail("never hoards: offer %s is held for %v", id, held)
+		}
+	}
 }
 
 // started: a task id is never reused, and a run has one live task.
@@ -197,7 +292,8 @@ func (c *checks) replied(r *request, result core.Result) {
 		c.fail("%s asked for %d runs and was told of %d", r.name, len(op.Runs), len(result.Runs))
 	}
 	for _, id := range result.Runs {
-		if _, ok := r.Op.(core.StartRuns); ok && !slices.Contains(c.runs[r.name], id) {
+		op, ok := r.Op.(core.StartRuns)
+		if ok && !slices.Contains(c.runs[r.name], id) && !c.removed[record.RunKey(op.Job, id)] {
 			c.fail("%s was answered with run %s, which is not durable", r.name, id)
 		}
 	}
@@ -210,7 +306,8 @@ func (c *checks) run() {
 			c.fail("%s asked for %d runs and started %d", name, n, len(runs))
 		}
 	}
-	if c.w.n%16 != 0 {
+	c.hoarded()
+	if c.w.n%16 != 0 && !c.w.calm {
 		return // the rest looks at everything
 	}
 	c.liveTasks()
@@ -310,9 +407,17 @@ func (c *checks) gap() string {
 		}
 	}
 	counts := map[string]int{}
+	ports := map[string]string{} // task by agent and port
 	for _, t := range c.w.journal.tasks() {
 		if t.State.Terminal() || t.State == record.TaskState_TASK_STATE_PENDING {
 			continue
+		}
+		for _, port := range t.Ports {
+			at := fmt.Sprintf("port %d of %s", port, t.Agent)
+			if other := ports[at]; other != "" {
+				return fmt.Sprintf("%s is given to %s and to %s", at, other, t.Id)
+			}
+			ports[at] = t.Id
 		}
 		if t.State != record.TaskState_TASK_STATE_LAUNCHING && !running[t.Id] {
 			return fmt.Sprintf("no ghost: %s is %v in the journal and runs nowhere", t.Id, t.State)

@@ -63,12 +63,20 @@ func (s *schedulerProcess) crash() {
 		s.w.model.Closed(s.w.now, s.stream)
 	}
 	s.up, s.stream = false, 0
+	clear(s.w.checks.held)
 	s.w.users.lost()
 }
 
 // step runs the core on events, and queues what it wants.
 func (s *schedulerProcess) step(events ...core.Event) {
-	ready := s.core.Step(s.w.now.UnixMilli(), events)
+	var ready core.Ready
+	if s.alone(events) {
+		s.step() // what is due by itself
+		ready = s.core.Step(s.w.now.UnixMilli(), events)
+		s.w.checks.refused(ready)
+	} else {
+		ready = s.core.Step(s.w.now.UnixMilli(), events)
+	}
 	s.steps++
 	s.wakeAt = ready.Wake
 	if s.w.opts.Mutant == MutantCallEarly {
@@ -78,6 +86,15 @@ func (s *schedulerProcess) step(events ...core.Event) {
 	if !ready.Empty() {
 		s.decided = append(s.decided, ready)
 	}
+}
+
+// alone says whether a request is the only event of a step.
+func (s *schedulerProcess) alone(events []core.Event) bool {
+	if len(events) != 1 {
+		return false
+	}
+	_, ok := events[0].(core.Request)
+	return ok
 }
 
 // receive steps the core with some of what arrived, if anything did.
@@ -159,6 +176,7 @@ func (s *schedulerProcess) perform(call core.Call) {
 		return
 	}
 	s.w.checks.beforeCall(call)
+	s.w.checks.called(call)
 	message, err := s.translator.Call(call)
 	if err != nil && isAccept {
 		s.inbox = append(s.inbox, core.Accepted{Tasks: taskIDs(accept), Err: err.Error()})
@@ -224,6 +242,7 @@ func (s *schedulerProcess) arrived(e model.SchedulerEvent) {
 	if event == nil {
 		return
 	}
+	s.w.checks.offered(event)
 	u, isUpdate := event.(core.Update)
 	if isUpdate {
 		s.w.trace("update %s %s %s %s", u.Task, u.State, u.Reason, u.Message)
@@ -260,6 +279,7 @@ func (s *schedulerProcess) disconnect(why string) {
 	}
 	s.w.trace("disconnected: %s", why)
 	s.stream = 0
+	clear(s.w.checks.held)
 	var dropped []core.Call
 	for _, c := range s.calls {
 		if a, ok := c.(core.Accept); ok {

@@ -61,11 +61,11 @@ func (u *users) act() {
 		}
 		u.ask(op)
 	case 6:
-		u.ask(core.ScaleJob{Job: service, Instances: rng.IntN(8)})
+		u.ask(core.ScaleJob{Job: service, Instances: rng.IntN(8), IfMatch: u.revision(service)})
 	case 7:
-		u.ask(core.PauseJob{Job: service, Reason: "sim"})
+		u.ask(core.PauseJob{Job: u.anyJob(), Reason: "sim"})
 	case 8:
-		u.ask(core.ResumeJob{Job: service})
+		u.ask(core.ResumeJob{Job: u.anyJob()})
 	case 9:
 		if t := u.anyTask(); t != nil {
 			u.ask(core.KillTask{Task: t.Id})
@@ -76,9 +76,39 @@ func (u *users) act() {
 		}
 	case 11:
 		if u.w.chance(4) {
-			u.ask(core.RemoveJob{Job: service})
+			u.ask(core.RemoveJob{Job: u.anyJob()})
+		} else {
+			u.runCron(fmt.Sprintf("team/prod/cron-%d", rng.IntN(crons)))
 		}
 	}
+}
+
+// anyJob is one that is there, or not yet, or no longer.
+func (u *users) anyJob() string {
+	rng := u.w.rng
+	switch rng.IntN(4) {
+	case 0:
+		return fmt.Sprintf("team/prod/cron-%d", rng.IntN(crons))
+	case 1:
+		return fmt.Sprintf("team/prod/batch-%d", rng.IntN(batches))
+	}
+	return fmt.Sprintf("team/prod/service-%d", rng.IntN(services))
+}
+
+// runCron starts runs of a cron by hand.
+func (u *users) runCron(job string) {
+	u.ask(core.StartRuns{Job: job, Runs: make([]core.NewRun, 1+u.w.rng.IntN(3))})
+}
+
+// revision is what a user who looked at a job says it has: mostly nothing, now
+// and then the right or a wrong one.
+func (u *users) revision(job string) *uint64 {
+	j, ok := u.w.journal.decoded[record.JobKey(job)].(*record.Job)
+	if !ok || !u.w.chance(3) {
+		return nil
+	}
+	n := j.Revision + uint64(u.w.rng.IntN(2))
+	return &n
 }
 
 func (u *users) anyTask() *record.Task {
@@ -103,7 +133,10 @@ func (u *users) service(job string) *api.Spec {
 		spec.Health = &api.Health{TCP: &api.TCPCheck{Port: "http"}}
 	}
 	spec.Ports = []string{"http"}
-	switch rng.IntN(5) {
+	spec.Priority = rng.IntN(3)
+	switch rng.IntN(6) {
+	case 5:
+		spec.Ports = append(spec.Ports, "a", "b", "c", "d", "e", "f") // so that they run out
 	case 0:
 		spec.Spread = "rack"
 	case 1:
