@@ -6,6 +6,14 @@ import "time"
 const (
 	// HeaderIndex of an answer: the journal index that it reflects, at least.
 	HeaderIndex = "X-Perigee-Index"
+	// HeaderRole of an answer says what the scheduler that gave it is: RoleLeader
+	// or RoleStandby. HeaderLeader is the address of the one that leads, absent
+	// when none does or that cannot be told.
+	HeaderRole   = "X-Perigee-Role"
+	HeaderLeader = "X-Perigee-Leader"
+	// HeaderForwardedBy of a request that one scheduler passed on to the leader:
+	// the address of the one that did. It is not passed on again.
+	HeaderForwardedBy = "X-Perigee-Forwarded-By"
 	// HeaderActor of a request: who asks, for events and audit.
 	HeaderActor = "X-Perigee-Actor"
 	// HeaderIdempotencyKey of a write: the same key and request are executed once.
@@ -85,9 +93,42 @@ type File struct {
 	Modified  time.Time `json:"modified"`
 }
 
+// The roles of a scheduler.
+const (
+	RoleLeader  = "leader"
+	RoleStandby = "standby"
+)
+
+// Scheduler tells what part a scheduler has.
+type Scheduler struct {
+	Address string `json:"address"`
+	Version string `json:"version"`
+	Cluster string `json:"cluster"`
+	Role    string `json:"role"` // RoleLeader or RoleStandby
+	// Leader is the address of the one that leads, absent when none does or that
+	// cannot be told.
+	Leader string `json:"leader,omitempty"`
+	// Index of the last journal entry that this scheduler shows, and the epoch of
+	// the leadership that wrote it.
+	Index uint64 `json:"index"`
+	Epoch uint64 `json:"epoch"`
+	// Lag is how many entries a standby is behind its leader; absent when the
+	// leader cannot be asked.
+	Lag *uint64 `json:"lag,omitempty"`
+	// NotWritable says why nothing can be written now, absent when it can.
+	NotWritable string `json:"not_writable,omitempty"`
+	// Schedulers are the addresses of all that stand for election, the leader
+	// first; absent when that cannot be told.
+	Schedulers []string `json:"schedulers,omitempty"`
+}
+
 // Readiness answers /readyz.
 type Readiness struct {
 	Ready bool `json:"ready"`
+	// Role is RoleStandby, and absent for a leader.
+	Role string `json:"role,omitempty"`
+	// Leader is who leads while this scheduler stands by.
+	Leader string `json:"leader,omitempty"`
 	// Master of Mesos that the scheduler is subscribed to.
 	Master string `json:"master,omitempty"`
 }

@@ -128,8 +128,13 @@ func (c *Client) Agent(ctx context.Context, id string) (*api.Agent, error) {
 	return get[api.Agent](ctx, c, "/v1/agents/"+url.PathEscape(id), nil)
 }
 
-// Ready returns nil when the scheduler leads and is connected to Mesos, and
-// what is missing otherwise.
+// Scheduler returns what part the scheduler has, and who leads.
+func (c *Client) Scheduler(ctx context.Context) (*api.Scheduler, error) {
+	return get[api.Scheduler](ctx, c, "/v1/scheduler", nil)
+}
+
+// Ready returns nil when the scheduler leads and is connected to Mesos, or when
+// it stands by and knows who leads, and what is missing otherwise.
 func (c *Client) Ready(ctx context.Context) error {
 	_, err := get[api.Readiness](ctx, c, "/readyz", nil)
 	return err

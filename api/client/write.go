@@ -163,3 +163,15 @@ func (c *Client) writeJob(ctx context.Context, w jobWrite, o WriteOptions) (*api
 	}
 	return c.write(ctx, r, o)
 }
+
+// StepDown has the scheduler that leads hand over to another, and returns what
+// part it has once it did. It is asked once: repeated, the next leader would
+// step down too.
+func (c *Client) StepDown(ctx context.Context) (*api.Scheduler, error) {
+	resp, err := c.send(ctx, request{method: http.MethodPost, path: "/v1/scheduler/step-down"})
+	if err != nil {
+		return nil, err
+	}
+	out := new(api.Scheduler)
+	return out, decode(resp, out)
+}

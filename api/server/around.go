@@ -66,7 +66,7 @@ func (s *Server) around(next http.Handler) http.Handler {
 		defer s.recover(w, r)
 		deadline(w, began.Add(answerTimeout), began.Add(answerTimeout))
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.setIndex(s.Scheduler.View())
+		s.tellRole(w)
 		if err := origins.Check(r); err != nil {
 			newProblem(http.StatusForbidden, "a page of another site may not write here: %v", err).write(w)
 			return

@@ -61,6 +61,7 @@ func TestDocs_ExamplesAreAnsweredAsShown(t *testing.T) {
 // prepare waits for what an example is about.
 func (w *world) prepare(command string, ids map[string]string) {
 	w.Helper()
+	w.eventually("the scheduler leads, again after it was asked to step down", func() bool { return w.engine.View().Leads })
 	if strings.Contains(command, "/pending") {
 		w.running("web/devel/hello", 3)
 	}

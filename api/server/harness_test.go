@@ -25,6 +25,7 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/journal/memory"
+	leases "github.com/perigee-sched/perigee/scheduler/lease/memory"
 )
 
 // world is a scheduler with its API in front, a journal in memory behind, and a
@@ -46,8 +47,8 @@ func begin(t testing.TB, change ...func(*world)) *world {
 	w := &world{TB: t, storage: new(memory.Storage)}
 	w.mesos = newMesos(t)
 	w.engine = engine.New(engine.Options{
-		Journal: w.storage.Open(), Caller: w.mesos, EventsKeep: 1000,
-		Elected: core.Elected{Scheduler: "test", Address: "127.0.0.1:1", Incarnation: "i1"},
+		Journal: w.storage.Open(), Lease: new(leases.Election).Open("http://127.0.0.1:1"), Caller: w.mesos, EventsKeep: 1000,
+		Elected: core.Elected{Scheduler: "test", Address: "http://127.0.0.1:1", Incarnation: "i1"},
 	})
 	w.mesos.engine = w.engine
 	ctx, cancel := context.WithCancel(context.Background())
@@ -77,6 +78,7 @@ func begin(t testing.TB, change ...func(*world)) *world {
 		cancel()
 		running.Wait()
 	})
+	w.eventually("the scheduler leads", func() bool { return w.engine.View().Leads })
 	require.NoError(t, w.engine.Deliver(ctx, core.Connecting{}))
 	w.eventually("the scheduler is ready", func() bool { return w.Ready(ctx) == nil })
 	return w

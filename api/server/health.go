@@ -20,21 +20,31 @@ func (s *Server) alive(w http.ResponseWriter, _ *http.Request) {
 	answerJSON(w, map[string]bool{"alive": true})
 }
 
-// ready says whether this scheduler can do its work: it leads and is subscribed
-// to a Mesos master.
+// ready says whether this scheduler can do its part: it leads and is subscribed
+// to a Mesos master, or it stands by, has read the journal and knows a leader to
+// pass writes on to.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
-	v := s.Scheduler.View()
+	v, leader := s.Scheduler.View(), s.Scheduler.Leader()
+	notReady := func(format string, args ...any) {
+		newProblem(http.StatusServiceUnavailable, format, args...).kind("not-ready").retryAfter(1).write(w)
+	}
 	switch {
-	case !v.Leads:
-		leader := "nobody leads yet"
-		if l := v.Leader(); l != nil {
-			leader = "the last known leader is " + l.Address
-		}
-		newProblem(http.StatusServiceUnavailable, "this scheduler does not lead: %s", leader).kind("not-ready").retryAfter(1).write(w)
-	case !v.Observed.Subscribed:
-		newProblem(http.StatusServiceUnavailable, "this scheduler is not subscribed to a Mesos master").kind("not-ready").retryAfter(1).write(w)
-	default:
+	case v.Leads && !v.Observed.Subscribed:
+		notReady("this scheduler is not subscribed to a Mesos master")
+	case v.Leads:
 		answerJSON(w, api.Readiness{Ready: true, Master: v.Observed.Master})
+	case !s.Scheduler.Standby():
+		last := "nobody leads yet"
+		if l := v.Leader(); l != nil {
+			last = "the last known leader is " + l.Address
+		}
+		notReady("this scheduler does not lead: %s", last)
+	case !v.Loaded:
+		notReady("this scheduler has not read its journal yet")
+	case leader == "":
+		notReady("this scheduler stands by, and nobody leads now")
+	default:
+		answerJSON(w, api.Readiness{Ready: true, Role: api.RoleStandby, Leader: leader})
 	}
 }
 

@@ -75,6 +75,8 @@ func problemOf(err error) *problem {
 		return unknownOutcome()
 	case errors.Is(err, engine.ErrUnavailable):
 		return newProblem(http.StatusServiceUnavailable, "%v", err).kind("unavailable").retryAfter(1)
+	case errors.Is(err, engine.ErrAlone):
+		return newProblem(http.StatusConflict, "%v", err).kind("conflict")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unknownOutcome()
 	}

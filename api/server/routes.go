@@ -21,7 +21,7 @@ func (s *Server) route() error {
 	s.router.SkipClean(true) // a redirect would lose a write's body
 	s.router.NotFoundHandler = http.HandlerFunc(s.notFound)
 	s.router.MethodNotAllowedHandler = http.HandlerFunc(s.methodNotAllowed)
-	s.router.Use(named)
+	s.router.Use(named, s.toLeader)
 	s.router.Path("/").Methods(http.MethodGet).HandlerFunc(s.front)
 	s.router.Path("/healthz").Methods(http.MethodGet).HandlerFunc(s.alive)
 	s.router.Path("/readyz").Methods(http.MethodGet).HandlerFunc(s.ready)
@@ -82,6 +82,9 @@ func (r routes) cluster() {
 	get(r, "list-pending", "/v1/pending", "Say why tasks wait, for each job where some do", r.s.listPending)
 	get(r, "list-agents", "/v1/agents", "List agents, by host", r.s.listAgents)
 	get(r, "get-agent", "/v1/agents/{agent}", "Get an agent by its id or host", r.s.getAgent)
+	get(r, "get-scheduler", "/v1/scheduler", "Say what part this scheduler has, and who leads", r.s.getScheduler)
+	down := write(r, "step-down", http.MethodPost, stepDownPath, "Have the leader hand over to another scheduler", noBody, r.s.stepDown)
+	down.Description = "Answered when another can lead. The one that led stands by then."
 	events := get(r, "follow-events", "/v1/events", "Follow events (server-sent events)", r.s.followEvents)
 	events.Description = "Each event's data is a CloudEvent 1.0. Last-Event-ID, or after, resumes the stream after that event."
 }

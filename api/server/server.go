@@ -35,6 +35,14 @@ type Scheduler interface {
 	WaitIndex(ctx context.Context, index uint64) (*engine.View, error)
 	// Follow follows the events after one; those to come when after is "".
 	Follow(after string) (*engine.Follower, error)
+	// Standby says whether another scheduler may lead instead of this one.
+	Standby() bool
+	// Leader is the address of the scheduler that leads, "" when unknown.
+	Leader() string
+	// Status says what part this scheduler has.
+	Status() engine.Status
+	// StepDown hands over to another scheduler.
+	StepDown(ctx context.Context) error
 }
 
 // Options of a Server. Scheduler is required.
@@ -66,6 +74,7 @@ type Server struct {
 	agents  *agents
 	metrics *metrics
 	binary  binary
+	peers   *http.Transport // to the leader
 
 	// life ends when the server stops: streams end with it.
 	life context.Context
@@ -89,7 +98,7 @@ func New(o Options) (*Server, error) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 15 * time.Second
 	}
-	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents()}
+	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(), peers: newPeers()}
 	s.life, s.end = context.WithCancel(context.Background())
 	var err error
 	if s.metrics, err = newMetrics(o.Metrics); err != nil {
@@ -147,6 +156,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		server.Close() // those who are left are cut off
 	}
 	<-served
+	s.peers.CloseIdleConnections()
 	return nil
 }
 

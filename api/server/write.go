@@ -73,10 +73,7 @@ func readWriting(w http.ResponseWriter, r *http.Request, maxBody int64) (*writin
 		return nil, err
 	}
 	if in.actor == "" {
-		in.actor = r.RemoteAddr
-		if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-			in.actor = host
-		}
+		in.actor = clientOf(r)
 	}
 	var err error
 	if in.body, err = readBody(w, r, maxBody); err != nil {

@@ -159,10 +159,9 @@ func (e *Engine) lead(ctx context.Context, term lease.Term) error {
 
 // fatal says whether a leadership ended in a way that the next would too.
 func (e *Engine) fatal(err error) bool {
-	if _, follows := e.opts.Journal.(journal.Follower); !follows {
-		return true // nobody else can lead, and the storage is this machine's
-	}
-	return final(err)
+	// Where nobody else can lead, the storage is this machine's, and what is
+	// wrong with it is told at once.
+	return !e.Standby() || final(err)
 }
 
 func (e *Engine) release(ctx context.Context, term lease.Term) {
@@ -197,13 +196,10 @@ func pause(ctx context.Context, d time.Duration) error {
 // Then it stands by. It fails with ErrUnavailable when it does not lead.
 func (e *Engine) StepDown(ctx context.Context) error {
 	l := e.current.Load()
-	switch {
-	case l == nil:
+	if l == nil {
 		return fmt.Errorf("%w: it does not lead%s", ErrUnavailable, e.whoLeads())
-	case l.term == nil:
-		return ErrAlone
 	}
-	if _, follows := e.opts.Journal.(journal.Follower); !follows {
+	if !e.Standby() {
 		return ErrAlone
 	}
 	l.resign()
@@ -230,11 +226,15 @@ func (e *Engine) Leader() string {
 	return e.opts.Lease.Leader()
 }
 
+// Standby says whether another scheduler may lead instead of this one.
+func (e *Engine) Standby() bool {
+	_, follows := e.opts.Journal.(journal.Follower)
+	return follows && e.opts.Lease != nil
+}
+
 // Status says what part a scheduler has.
 type Status struct {
 	Leads bool
-	// Standby: there is a lease, so that another may lead.
-	Standby bool
 	// Address is this scheduler's, Leader that of the one which leads, "" when
 	// none does or that cannot be told.
 	Address, Leader string
@@ -247,7 +247,7 @@ type Status struct {
 
 // Status of this scheduler.
 func (e *Engine) Status() Status {
-	s := Status{Leads: e.View().Leads, Standby: e.opts.Lease != nil, Address: e.opts.Elected.Address, Leader: e.Leader()}
+	s := Status{Leads: e.View().Leads, Address: e.opts.Elected.Address, Leader: e.Leader()}
 	if l := e.current.Load(); l != nil {
 		s.Stalled = l.stalled.reason()
 	}

@@ -1,0 +1,149 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/perigee-sched/perigee/api"
+)
+
+const (
+	// forwardTimeout bounds a request that is passed on to the leader: longer
+	// than that waits for its journal.
+	forwardTimeout = doTimeout + 10*time.Second
+	// connectTimeout bounds the connection to it. A scheduler that takes longer
+	// is not there.
+	connectTimeout = 3 * time.Second
+)
+
+func newPeers() *http.Transport {
+	return &http.Transport{ // not through a proxy of the environment
+		DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
+		ResponseHeaderTimeout: forwardTimeout,
+	}
+}
+
+// tellRole says who answers, from which state, and who leads.
+func (s *Server) tellRole(w *response) {
+	v, leader := s.Scheduler.View(), s.Scheduler.Leader()
+	w.setIndex(v)
+	w.Header().Set(api.HeaderRole, api.RoleStandby)
+	if v.Leads {
+		w.Header().Set(api.HeaderRole, api.RoleLeader)
+	}
+	if leader != "" {
+		w.Header().Set(api.HeaderLeader, leader)
+	}
+}
+
+// observed are reads of what only the leader knows: it is not in the journal.
+var observed = map[string]bool{
+	"/v1/agents": true, "/v1/agents/{agent}": true, "/v1/pending": true, jobPath + "/pending": true,
+}
+
+// toLeader has a standby pass on what only the leader can answer.
+func (s *Server) toLeader(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := responseOf(r.Context())
+		if r.Method == http.MethodGet && !observed[w.route] || s.Scheduler.View().Leads || !s.Scheduler.Standby() {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		leader, self := s.Scheduler.Leader(), s.Scheduler.Status().Address
+		refuse := func(format string, args ...any) {
+			newProblem(http.StatusServiceUnavailable, format, args...).kind("unavailable").retryAfter(1).write(w)
+		}
+		target, err := url.Parse(leader)
+		switch by := r.Header.Get(api.HeaderForwardedBy); {
+		case leader == "":
+			refuse("this scheduler does not lead, and nobody leads now; nothing was changed")
+		case leader == self:
+			refuse("this scheduler is about to lead; nothing was changed")
+		case by != "":
+			refuse("%s passed this on to a scheduler that does not lead; nothing was changed", by)
+		case err != nil || target.Host == "":
+			refuse("the leader's address, %q, is not a URL; nothing was changed", leader)
+		default:
+			s.forward(w, r, target, self)
+		}
+	})
+}
+
+// forward has the leader answer. A write is answered once this scheduler shows
+// it too, so that whoever wrote here reads here what was written.
+func (s *Server) forward(w *response, r *http.Request, leader *url.URL, self string) {
+	ctx, cancel := context.WithTimeout(r.Context(), forwardTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	r.Body = http.MaxBytesReader(w, r.Body, maxRunsBody)
+	if w.head {
+		r.Method = http.MethodHead
+	}
+	proxy := httputil.ReverseProxy{
+		Transport: s.peers,
+		ErrorLog:  nil,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(leader)
+			p.SetXForwarded()
+			p.Out.Header.Set(api.HeaderForwardedBy, self)
+			if p.Out.Header.Get(api.HeaderActor) == "" {
+				p.Out.Header.Set(api.HeaderActor, clientOf(r))
+			}
+			for _, checked := range []string{"Origin", "Sec-Fetch-Site"} { // by around, and not for the leader's address
+				p.Out.Header.Del(checked)
+			}
+		},
+		ModifyResponse: func(answer *http.Response) error {
+			for _, ours := range []string{api.HeaderRole, api.HeaderLeader, "X-Content-Type-Options"} {
+				answer.Header.Del(ours)
+			}
+			w.Header().Del(api.HeaderIndex)
+			s.awaitShown(ctx, r, answer)
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) { s.notForwarded(w, r, leader, err) },
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+// awaitShown waits, for a while, until what a write changed is shown here.
+func (s *Server) awaitShown(ctx context.Context, r *http.Request, answer *http.Response) {
+	index, err := strconv.ParseUint(answer.Header.Get(api.HeaderIndex), 10, 64)
+	if err != nil || answer.StatusCode >= 400 || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return
+	}
+	waiting, cancel := context.WithTimeout(ctx, maxIndexWait)
+	defer cancel()
+	_, _ = s.Scheduler.WaitIndex(waiting, index) // too late: it is durable all the same
+}
+
+// notForwarded answers when the leader did not.
+func (s *Server) notForwarded(w *response, r *http.Request, leader *url.URL, err error) {
+	var tooLong *http.MaxBytesError
+	var dial *net.OpError
+	p := unknownOutcome()
+	switch {
+	case errors.As(err, &tooLong):
+		p = newProblem(http.StatusRequestEntityTooLarge, "the body is longer than the %d bytes that are allowed", maxRunsBody)
+	case errors.As(err, &dial) && dial.Op == "dial", r.Method == http.MethodGet, r.Method == http.MethodHead:
+		p = newProblem(http.StatusServiceUnavailable, "the leader, %s, cannot be reached from here: %v; nothing was changed", leader, err).
+			kind("unavailable").retryAfter(1)
+	}
+	s.Log.Info("a request could not be passed on to the leader", "leader", leader.String(), "method", r.Method, "path", r.URL.Path, "error", err)
+	p.write(w)
+}
+
+// clientOf names who sends a request, where it does not say.
+func clientOf(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
+}
