@@ -47,7 +47,9 @@ func (c *Core) forgetReplies() {
 	for ; n < len(i.order); n++ {
 		key := i.order[n]
 		if due := i.replies[key].At + replyKeep; due > c.now && len(i.order)-n <= repliesMost {
-			c.timers.add(timer{at: due, kind: timerIdempotency})
+			if c.timers.pending[timerIdempotency] == 0 {
+				c.timers.add(timer{at: due, kind: timerIdempotency})
+			}
 			break
 		}
 		delete(i.replies, key)
