@@ -9,6 +9,7 @@ package zktest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -18,8 +19,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/go-zookeeper/zk"
 )
 
 const jar = "/usr/share/java/zookeeper.jar"
@@ -76,11 +75,8 @@ func StartEnsemble(dir string, n int, o Options) ([]*Server, error) {
 			Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[3*i])),
 			dir:     filepath.Join(dir, strconv.Itoa(i+1)), log: o.Log, do: make(chan func()),
 		}
-		if err := servers[i].prepare(i+1, ports[3*i], peers, o); err != nil {
-			return nil, err
-		}
 		go servers[i].thread()
-		err = errors.Join(err, servers[i].Restart())
+		err = errors.Join(err, servers[i].prepare(i+1, ports[3*i], peers, o), servers[i].Restart())
 	}
 	for _, s := range servers {
 		err = errors.Join(err, s.WaitServing(time.Minute))
@@ -165,13 +161,10 @@ func (s *Server) Restart() error {
 
 // WaitServing waits until the server serves clients, which takes a quorum.
 func (s *Server) WaitServing(patience time.Duration) error {
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if zk.FLWRuok([]string{s.Address}, time.Second)[0] {
-			if stats, ok := zk.FLWSrvr([]string{s.Address}, time.Second); ok && stats[0].Error == nil {
-				return nil
-			}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if s.mode() != "" {
+			return nil
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	return fmt.Errorf("zookeeper at %s does not serve after %v", s.Address, patience)
 }
@@ -193,9 +186,23 @@ func (s *Server) Stop() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
 func (s *Server) Cont() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Leads reports whether the server leads its ensemble.
-func (s *Server) Leads() bool {
-	stats, ok := zk.FLWSrvr([]string{s.Address}, time.Second)
-	return ok && strings.EqualFold(stats[0].Mode.String(), "leader")
+func (s *Server) Leads() bool { return s.mode() == "leader" }
+
+// mode is standalone, leader or follower, "" while the server serves nobody.
+func (s *Server) mode() string {
+	c, err := net.DialTimeout("tcp", s.Address, time.Second)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := c.Write([]byte("srvr")); err != nil {
+		return ""
+	}
+	answer, _ := io.ReadAll(c)
+	_, mode, _ := strings.Cut(string(answer), "Mode: ")
+	mode, _, _ = strings.Cut(mode, "\n")
+	return mode
 }
 
 // Close kills the server for good.
