@@ -1,7 +1,6 @@
 package record
 
 import (
-	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -29,7 +28,7 @@ func (t *Task) Copy() *Task {
 func (r *Run) Copy() *Run {
 	c := &Run{
 		Job: r.Job, Id: r.Id, Deploy: r.Deploy, State: r.State, Reason: r.Reason,
-		Parameters: maps.Clone(r.Parameters), Group: r.Group, Priority: r.Priority, Instant: r.Instant,
+		Parameters: r.Parameters, Group: r.Group, Priority: r.Priority, Instant: r.Instant,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, Attempts: r.Attempts,
 		Failures: r.Failures, Retries: r.Retries, Task: r.Task, RequestedBy: r.RequestedBy, Missed: r.Missed,
 		Cancel: r.Cancel,
