@@ -97,6 +97,7 @@ func (w *world) load() {
 func (w *world) step(events ...Event) Ready {
 	r := w.core.Step(w.now, events)
 	w.wake = r.Wake
+	w.checkCounts()
 	for _, wr := range r.Writes {
 		if wr.Record == nil {
 			delete(w.records, wr.Key)
