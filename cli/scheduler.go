@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/config"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
 	"github.com/perigee-sched/perigee/server"
@@ -47,7 +48,74 @@ PERIGEE_CONFIG, or else ` + config.DefaultServerFile + `, in this order; --print
 	c.Flags().BoolVar(&newFramework, "new-framework", false, "register as a new framework, after Mesos removed the old one; lists what is abandoned, and asks")
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "with --new-framework: do not ask")
 	check(c.MarkFlagFilename("config", "yaml", "yml"))
+	c.AddCommand(a.stepDownCommand(), a.showSchedulerCommand())
 	return c
+}
+
+func (a *app) stepDownCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "step-down", Short: "Have the leading scheduler hand over to another", Args: cobra.NoArgs,
+		Long: `Has the scheduler that leads hand over to another at once. Any scheduler may be
+asked. The one that led stands by afterwards; it leads again when there is no other.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			was, err := c.StepDown(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(was)
+			}
+			_, err = fmt.Fprintf(a.Out, "%s has stepped down.\n", was.Address)
+			return err
+		},
+	}
+}
+
+func (a *app) showSchedulerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "show", Short: "Say which schedulers there are, and which one leads", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			s, err := c.Scheduler(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(s)
+			}
+			return a.printScheduler(s)
+		},
+	}
+}
+
+func (a *app) printScheduler(s *api.Scheduler) error {
+	fmt.Fprintf(a.Out, "%s is %s of %s, version %s, at entry %d of epoch %d", s.Address, s.Role, s.Cluster, s.Version, s.Index, s.Epoch)
+	if s.Lag != nil {
+		fmt.Fprintf(a.Out, ", %d behind its leader", *s.Lag)
+	}
+	fmt.Fprintln(a.Out)
+	switch {
+	case s.Leader == "":
+		fmt.Fprintln(a.Out, "Nobody leads now.")
+	case s.Role == api.RoleStandby:
+		fmt.Fprintf(a.Out, "%s leads.\n", s.Leader)
+	}
+	if s.NotWritable != "" && s.Leader != "" {
+		fmt.Fprintf(a.Out, "Nothing can be written: %s.\n", s.NotWritable)
+	}
+	for _, other := range s.Schedulers {
+		if other != s.Leader && other != s.Address {
+			fmt.Fprintf(a.Out, "%s stands by.\n", other)
+		}
+	}
+	return nil
 }
 
 func (a *app) confirmAbandon(x server.Abandoned, yes bool) error {

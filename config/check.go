@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -35,7 +36,7 @@ func (s *Server) validate() []Problem {
 	c.add(title.MatchString(s.Cluster), "cluster", "%q must be 1 to 64 letters, digits, spaces, _, . and -", s.Cluster)
 	c.add(address(s.API.Listen, true), "api.listen", "%q is not an address: write it as 127.0.0.1:7300 or :7300", s.API.Listen)
 	c.url("api.public_url", s.API.PublicURL)
-	c.journal(s.Journal.URL)
+	c.journal(s.Journal)
 	c.master(s.Mesos.Master)
 	c.add(roleName.MatchString(s.Mesos.Role), "mesos.role", "%q is not a role: letters, digits, _, . and -, in parts separated by /", s.Mesos.Role)
 	c.add(title.MatchString(s.Mesos.FrameworkName), "mesos.framework_name", "%q must be 1 to 64 letters, digits, spaces, _, . and -", s.Mesos.FrameworkName)
@@ -74,10 +75,20 @@ func (c *checker) url(path, s string) {
 		path, "%q is not a URL: write it as http://host:7300", s)
 }
 
-func (c *checker) journal(s string) {
-	u, err := url.Parse(s)
-	c.add(err == nil && u.Scheme == "file" && u.Host == "" && filepath.IsAbs(u.Path) && u.Path != "/",
-		"journal.url", "%q is not a place for a journal: write it as file:///var/lib/perigee/journal", s)
+func (c *checker) journal(j Journal) {
+	u, err := url.Parse(j.URL)
+	good := err == nil && u.Scheme == "file" && u.Host == "" && filepath.IsAbs(u.Path) && u.Path != "/"
+	servers, znode, isZK := j.ZooKeeper()
+	if isZK {
+		good = znode != "/" && path.Clean(znode) == znode &&
+			!slices.ContainsFunc(servers, func(s string) bool { return !address(s, false) })
+	}
+	c.add(good, "journal.url", "%q is not a place for a journal: write it as file:///var/lib/perigee/journal, or zk://host:2181,host:2181,host:2181/perigee", j.URL)
+	user, password, both := strings.Cut(j.Credentials, ":")
+	c.add(j.Credentials == "" || both && user != "" && password != "", "journal.credentials", "must be user:password")
+	c.add(j.Credentials == "" || isZK, "journal.credentials", "are for a journal in ZooKeeper, and journal.url is %q", j.URL)
+	c.add(j.SessionTimeout.Std() >= time.Second && j.SessionTimeout.Std() <= time.Minute,
+		"journal.session_timeout", "is %s: it must be from 1s to 1m", j.SessionTimeout)
 }
 
 func (c *checker) master(s string) {

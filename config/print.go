@@ -24,6 +24,9 @@ func (s Server) Print(w io.Writer, o Origins) error {
 			name, indent = inner, "  "
 		}
 		value, origin := setting.format(&s), o.Of[setting.path]
+		if setting.secret() && value != "" {
+			value = "***"
+		}
 		if value == "" && origin == "default" {
 			origin += ": " + setting.unset()
 		}

@@ -38,7 +38,9 @@ type API struct {
 
 // Journal is where state is kept.
 type Journal struct {
-	URL string `yaml:"url" default:"file:///var/lib/perigee/journal" help:"Where state is kept, as file:// and the absolute path of a directory."`
+	URL            string       `yaml:"url" default:"file:///var/lib/perigee/journal" help:"Where state is kept: file:// and the absolute path of a directory, for one scheduler; zk://host:2181,host:2181,host:2181/path for several that share a ZooKeeper."`
+	Credentials    string       `yaml:"credentials" secret:"true" unset:"none" help:"User and password that ZooKeeper's znodes are protected with, as user:password; the same for all schedulers. Better in the file or the environment than in a flag, which others on the machine see."`
+	SessionTimeout api.Duration `yaml:"session_timeout" default:"6s" help:"How long a leading scheduler may be out of contact with ZooKeeper before another leads."`
 }
 
 // Mesos is the cluster that tasks run on.
@@ -88,6 +90,20 @@ type Finished struct {
 type Log struct {
 	Level  string `yaml:"level" default:"info" help:"Least level that is logged (debug, info, warn or error)."`
 	Format string `yaml:"format" default:"text" help:"Form of the log (text or json)."`
+}
+
+// ZooKeeper returns the servers, as host:port, and the path of a journal in
+// ZooKeeper; false when it is elsewhere.
+func (j Journal) ZooKeeper() (servers []string, path string, ok bool) {
+	rest, ok := strings.CutPrefix(j.URL, "zk://")
+	if !ok {
+		return nil, "", false
+	}
+	hosts, path, _ := strings.Cut(rest, "/")
+	for _, h := range strings.Split(hosts, ",") {
+		servers = append(servers, strings.TrimSpace(h))
+	}
+	return servers, "/" + path, true
 }
 
 // Dir returns the directory of a file journal.

@@ -133,7 +133,7 @@ executor: {cpus: 0}
 environment PERIGEE_EXECUTOR_ALLOW_ROOT: executor.allow_root: wants true or false, not the string "yes"
 environment PERIGEE_LIMITS_INSTANCES: limits.instances: wants a whole number, not the string "lots"
 flag --api-listen: api.listen: "7300" is not an address: write it as 127.0.0.1:7300 or :7300
-environment PERIGEE_JOURNAL_URL: journal.url: "/var/lib" is not a place for a journal: write it as file:///var/lib/perigee/journal
+environment PERIGEE_JOURNAL_URL: journal.url: "/var/lib" is not a place for a journal: write it as file:///var/lib/perigee/journal, or zk://host:2181,host:2181,host:2181/perigee
 /etc/perigee.yaml:4: mesos.master: "nowhere" is not a Mesos master: write it as host:5050, several separated by commas, or zk://host:2181,host:2181/mesos
       master: nowhere
               ^
@@ -156,13 +156,16 @@ func TestServerValues(t *testing.T) {
 	for flag, values := range map[string]struct{ good, bad []string }{
 		"mesos-master": {[]string{"a:5050", "a:5050,b:5050", "[::1]:5050", "zk://a:2181/mesos", "zk://u:p@a:2181,b:2181/mesos/x"},
 			[]string{"", "a", ":5050", "a:0", "a:5050/", "http://a:5050", "zk://a:2181", "zk://a/mesos", "zk:///mesos"}},
-		"api-listen":      {[]string{":0", "127.0.0.1:7300", "[::]:7300", "localhost:80"}, []string{"", "localhost", "a:b", "a:99999", "http://a:1"}},
-		"api-public-url":  {[]string{"", "http://a", "https://a:1/x"}, []string{"a:1", "ftp://a", "http://"}},
-		"journal-url":     {[]string{"file:///x"}, []string{"", "file://x", "file:///", "zk://a:1/x", "/x"}},
-		"executor-url":    {[]string{"http://a/x"}, []string{"file:///x"}},
-		"mesos-role":      {[]string{"web", "a/b"}, []string{"", "*", "a b", "/a", "-a"}},
-		"executor-memory": {[]string{"32MiB"}, []string{"31MiB", "-1GiB", "32"}},
-		"cluster":         {[]string{"a", "null", "true", "Nord 1"}, []string{"", " a", "a\nb"}},
+		"api-listen":     {[]string{":0", "127.0.0.1:7300", "[::]:7300", "localhost:80"}, []string{"", "localhost", "a:b", "a:99999", "http://a:1"}},
+		"api-public-url": {[]string{"", "http://a", "https://a:1/x"}, []string{"a:1", "ftp://a", "http://"}},
+		"journal-url": {[]string{"file:///x", "zk://a:1/x", "zk://a:1,b:2/x/y"},
+			[]string{"", "file://x", "file:///", "zk://a:1", "zk://a:1/", "zk://a/x", "zk://a:1/x/", "zk://u:p@a:1/x", "/x"}},
+		"journal-session-timeout": {[]string{"1s", "1m"}, []string{"0s", "500ms", "2m"}},
+		"journal-credentials":     {nil, []string{"x", "x:", ":x", "user:password"}},
+		"executor-url":            {[]string{"http://a/x"}, []string{"file:///x"}},
+		"mesos-role":              {[]string{"web", "a/b"}, []string{"", "*", "a b", "/a", "-a"}},
+		"executor-memory":         {[]string{"32MiB"}, []string{"31MiB", "-1GiB", "32"}},
+		"cluster":                 {[]string{"a", "null", "true", "Nord 1"}, []string{"", " a", "a\nb"}},
 	} {
 		for _, v := range values.good {
 			s, origins, err := config.LoadServer("", nil, serverFlags(t, "--"+flag+"="+v))
@@ -182,4 +185,18 @@ func TestServerFile(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "a", config.ServerFile("a", []string{"PERIGEE_CONFIG=b"}))
 	require.Equal(t, "b", config.ServerFile("", []string{"PERIGEE_CONFIG=b"}))
+}
+
+func TestJournalInZooKeeper(t *testing.T) {
+	t.Parallel()
+	s, origins, err := config.LoadServer("", []string{"PERIGEE_JOURNAL_CREDENTIALS=perigee:hush"},
+		serverFlags(t, "--journal-url=zk://z1:2181,z2:2182/perigee/prod"))
+	require.NoError(t, err)
+	servers, path, ok := s.Journal.ZooKeeper()
+	require.True(t, ok)
+	require.Equal(t, []string{"z1:2181", "z2:2182"}, servers)
+	require.Equal(t, "/perigee/prod", path)
+	out := printed(t, s, origins)
+	require.NotContains(t, out, "hush")
+	require.Contains(t, out, `credentials: "***"`)
 }

@@ -31,6 +31,9 @@ func (s setting) def() string   { return s.field.Tag.Get("default") }
 func (s setting) help() string  { return s.field.Tag.Get("help") }
 func (s setting) unset() string { return s.field.Tag.Get("unset") }
 
+// secret says that the value is not to be printed.
+func (s setting) secret() bool { return s.field.Tag.Get("secret") != "" }
+
 // kind is the word for what a value is.
 func (s setting) kind() string {
 	switch s.field.Type {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/perigee-sched/perigee/scheduler/journal"
+	"github.com/perigee-sched/perigee/scheduler/lease"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
@@ -23,7 +25,12 @@ type Abandoned struct {
 // the id in the journal. Tasks of the old one stay in the state until Mesos,
 // asked about them, says that it does not know them; then they are replaced.
 // Abandon is told what is given up, and its error prevents it.
-func (p *process) abandonFramework(ctx context.Context) error {
+func (p *process) abandonFramework(ctx context.Context) (err error) {
+	term, err := p.leadAlone(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, term.Release(context.WithoutCancel(ctx))) }()
 	var found framework
 	at, err := p.journal.Lead(ctx, &found)
 	if err != nil {
@@ -50,6 +57,20 @@ func (p *process) abandonFramework(ctx context.Context) error {
 		return fmt.Errorf("forget the framework id: %w", err)
 	}
 	return nil
+}
+
+// electionPatience is how long --new-framework waits to lead: other schedulers
+// may just have been stopped.
+const electionPatience = 15 * time.Second
+
+func (p *process) leadAlone(ctx context.Context) (lease.Term, error) {
+	waiting, cancel := context.WithTimeout(ctx, electionPatience)
+	defer cancel()
+	term, err := p.lease.Acquire(waiting)
+	if err != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("another scheduler leads (%s): stop all others first: %w", p.lease.Leader(), err)
+	}
+	return term, err
 }
 
 // framework collects from a journal what concerns the framework id.

@@ -8,22 +8,31 @@ import (
 
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/journal"
+	"github.com/perigee-sched/perigee/scheduler/lease"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
 )
 
 // registerMetrics adds what the engine, the driver and the journal count. It is
 // called before the engine runs, which has the histograms told.
-func registerMetrics(r *prometheus.Registry, e *engine.Engine, d *mesos.Driver, j journal.Journal) error {
+func registerMetrics(r *prometheus.Registry, e *engine.Engine, driver func() *mesos.Driver, j journal.Journal, l lease.Lease) error {
 	step := histogram("perigee_loop_step_seconds", "Time of one step of the core.", .00001, 4, 10)
 	appended := histogram("perigee_journal_append_seconds", "Time to make a group of entries durable.", .0001, 2, 14)
 	batched := histogram("perigee_journal_append_steps", "Steps that one append makes durable.", 1, 2, 12)
 	e.Stats.OnStep = func(took time.Duration) { step.Observe(took.Seconds()) }
 	e.Stats.OnAppend = func(took time.Duration) { appended.Observe(took.Seconds()) }
 	e.Stats.OnBatched = func(steps int) { batched.Observe(float64(steps)) }
-	all := []prometheus.Collector{step, appended, batched, &mesosCollector{d},
+	all := []prometheus.Collector{step, appended, batched, &mesosCollector{driver},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}
 	all = append(all, engineMetrics(e)...)
-	all = append(all, journalMetrics(j)...)
+	all = append(all, journalMetrics(e, j)...)
+	if measured, ok := l.(interface {
+		Skew() (time.Duration, bool)
+	}); ok {
+		all = append(all, gauge("perigee_clock_skew_seconds", "How far ZooKeeper's clock is ahead of this machine's.", func() float64 {
+			skew, _ := measured.Skew()
+			return skew.Seconds()
+		}))
+	}
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			return err
@@ -56,6 +65,9 @@ func engineMetrics(e *engine.Engine) []prometheus.Collector {
 	s := &e.Stats
 	return []prometheus.Collector{
 		gauge("perigee_leads", "1 while this scheduler leads.", func() float64 { return truth(e.View().Leads) }),
+		gauge("perigee_epoch", "Leaderships that there were, the one under way included.", func() float64 { return float64(e.View().Epoch) }),
+		gauge("perigee_writable", "0 while this scheduler leads and can write nothing.", func() float64 { return truth(e.Status().Stalled == "") }),
+		gauge("perigee_knows_leader", "1 while this scheduler knows who leads.", func() float64 { return truth(e.Leader() != "") }),
 		gauge("perigee_pending_tasks", "Tasks that wait to be placed.", func() float64 { return float64(e.View().Observed.PendingTasks) }),
 		gauge("perigee_live_tasks", "Tasks that are on agents.", func() float64 { return float64(e.View().Observed.LiveTasks) }),
 		gauge("perigee_agents", "Agents that Mesos has told of.", func() float64 { return float64(len(e.View().Observed.Agents)) }),
@@ -71,9 +83,9 @@ func engineMetrics(e *engine.Engine) []prometheus.Collector {
 	}
 }
 
-func journalMetrics(j journal.Journal) []prometheus.Collector {
+func journalMetrics(e *engine.Engine, j journal.Journal) []prometheus.Collector {
 	return []prometheus.Collector{
-		gauge("perigee_journal_index", "Index of the last durable entry.", func() float64 { return float64(j.Stat().Index) }),
+		gauge("perigee_journal_index", "Index of the last journal entry that this scheduler shows.", func() float64 { return float64(e.View().Index) }),
 		gauge("perigee_journal_log_bytes", "Size of the entries after the newest snapshot.", func() float64 { return float64(j.Stat().LogBytes) }),
 		gauge("perigee_journal_snapshot_bytes", "Size of the newest snapshot.", func() float64 { return float64(j.Stat().SnapshotBytes) }),
 	}
@@ -92,8 +104,8 @@ var (
 	offersDesc     = prometheus.NewDesc("perigee_mesos_offers", "Outstanding offers.", nil, nil)
 )
 
-// mesosCollector tells the driver's figures.
-type mesosCollector struct{ driver *mesos.Driver }
+// mesosCollector tells the figures of the last leadership's driver.
+type mesosCollector struct{ driver func() *mesos.Driver }
 
 func (c *mesosCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{callsDesc, failuresDesc, eventsDesc, malformedDesc, subscribedDesc, subsDesc,
@@ -103,7 +115,7 @@ func (c *mesosCollector) Describe(out chan<- *prometheus.Desc) {
 }
 
 func (c *mesosCollector) Collect(out chan<- prometheus.Metric) {
-	s := c.driver.Stats()
+	s := c.driver().Stats()
 	for _, by := range []struct {
 		desc   *prometheus.Desc
 		values map[string]uint64

@@ -19,7 +19,9 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,8 +29,10 @@ import (
 	"github.com/perigee-sched/perigee/config"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
-	"github.com/perigee-sched/perigee/scheduler/journal/file"
+	"github.com/perigee-sched/perigee/scheduler/journal"
+	"github.com/perigee-sched/perigee/scheduler/lease"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
+	"github.com/perigee-sched/perigee/scheduler/zookeeper"
 )
 
 // Version of this program; the build sets it.
@@ -50,7 +54,7 @@ type Options struct {
 func Run(ctx context.Context, o Options) (err error) {
 	p := &process{Options: o}
 	defer func() { err = errors.Join(err, p.close()) }()
-	if err := p.open(); err != nil {
+	if err := p.open(ctx); err != nil {
 		return err
 	}
 	if o.Abandon != nil {
@@ -67,14 +71,16 @@ type process struct {
 	listener net.Listener
 	url      string
 	binary   *os.File // perigee-executor
-	journal  *file.Journal
+	journal  journal.Journal
+	lease    lease.Lease
+	zk       *zookeeper.Client // nil for a journal elsewhere
 	engine   *engine.Engine
-	driver   *mesos.Driver
+	driver   atomic.Pointer[mesos.Driver] // of the last leadership
 	api      *apiserver.Server
 }
 
 // open takes everything that can be refused: ports, files, locks.
-func (p *process) open() error {
+func (p *process) open(ctx context.Context) error {
 	binary, err := p.Config.Executor.Binary()
 	if err != nil {
 		return fmt.Errorf("find perigee-executor: %w", err)
@@ -90,23 +96,14 @@ func (p *process) open() error {
 		return fmt.Errorf("listen on api.listen: %w; if another scheduler runs there, choose another address", err)
 	}
 	p.url = p.Config.API.URL(p.listener.Addr())
-	if p.journal, err = file.Open(p.Config.Journal.Dir(), file.Options{Logger: p.Log.With("part", "journal")}); err != nil {
+	if err := p.openJournal(ctx); err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	caller := &lateCaller{}
 	executors := p.executors(sum)
-	p.engine = engine.New(p.engineOptions(caller, executors))
-	p.driver = mesos.New(mesos.Options{
-		Master: p.Config.Mesos.Master,
-		Framework: mesos.FrameworkOptions{
-			Name: p.Config.Mesos.FrameworkName, User: executorUser(p.Config), Role: p.Config.Mesos.Role,
-			FailoverTimeout: p.Config.Mesos.FailoverTimeout.Std(), WebUI: p.url,
-		},
-		Executor: executors, Deliver: p.engine.Deliver, Logger: p.Log.With("part", "mesos"),
-	})
-	caller.driver = p.driver
-	if err := registerMetrics(registry, p.engine, p.driver, p.journal); err != nil {
+	p.connect(executors, nil) // for its figures, which are all 0
+	p.engine = engine.New(p.engineOptions(executors))
+	if err := registerMetrics(registry, p.engine, p.driver.Load, p.journal, p.lease); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	p.api, err = apiserver.New(apiserver.Options{
@@ -118,7 +115,21 @@ func (p *process) open() error {
 	return err
 }
 
-func (p *process) engineOptions(caller engine.Caller, executors mesos.ExecutorOptions) engine.Options {
+// connect makes the driver of a leadership.
+func (p *process) connect(executors mesos.ExecutorOptions, deliver engine.Deliver) engine.Driver {
+	d := mesos.New(mesos.Options{
+		Master: p.Config.Mesos.Master,
+		Framework: mesos.FrameworkOptions{
+			Name: p.Config.Mesos.FrameworkName, User: executorUser(p.Config), Role: p.Config.Mesos.Role,
+			FailoverTimeout: p.Config.Mesos.FailoverTimeout.Std(), WebUI: p.url,
+		},
+		Executor: executors, Deliver: deliver, Logger: p.Log.With("part", "mesos"),
+	})
+	p.driver.Store(d)
+	return d
+}
+
+func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost"
@@ -129,7 +140,8 @@ func (p *process) engineOptions(caller engine.Caller, executors mesos.ExecutorOp
 			ReplaceAfter: p.Config.Defaults.UnreachableReplaceAfter.Millis(), FinishedKeep: p.Config.Finished.Keep,
 			InstancesMost: p.Config.Limits.Instances, PendingMost: p.Config.Limits.Pending,
 		},
-		Journal: p.journal, Caller: caller, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
+		Journal: p.journal, Lease: p.lease, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
+		Connect: func(deliver engine.Deliver) engine.Driver { return p.connect(executors, deliver) },
 		Elected: core.Elected{
 			Scheduler: fmt.Sprintf("%s/%d", host, os.Getpid()), Address: p.url, Version: Version,
 			Incarnation: strings.ToLower(rand.Text()[:4]),
@@ -151,19 +163,23 @@ func (p *process) executors(sum string) mesos.ExecutorOptions {
 	}
 }
 
-// run runs the parts. What stops first is what others wait on: the API, whose
-// requests need the engine, then Mesos, whose events do, then the engine.
+// run runs the parts. What stops first is the API, whose requests need the
+// engine; but where another scheduler can lead, it is the engine, which hands
+// over at once, while the API passes requests on.
 func (p *process) run(ctx context.Context) error {
 	if p.Listening != nil {
 		p.Listening(p.url)
 	}
 	listener := p.listener
 	p.listener = nil // Run closes it
-	return RunParts(ctx, []Part{
+	parts := []Part{
 		{"engine", p.engine.Run},
-		{"mesos", p.driver.Run},
 		{"api", func(ctx context.Context) error { return p.api.Run(ctx, listener) }},
-	})
+	}
+	if p.engine.Standby() {
+		slices.Reverse(parts)
+	}
+	return RunParts(ctx, parts)
 }
 
 // close gives up what open took and run did not.
@@ -178,14 +194,14 @@ func (p *process) close() error {
 	if p.journal != nil {
 		errs = append(errs, p.journal.Close())
 	}
+	if p.lease != nil {
+		errs = append(errs, p.lease.Close())
+	}
+	if p.zk != nil {
+		p.zk.Close()
+	}
 	return errors.Join(errs...)
 }
-
-// lateCaller closes the circle of the engine, which calls Mesos, and the
-// driver, which delivers to the engine. It is set before either runs.
-type lateCaller struct{ driver *mesos.Driver }
-
-func (c *lateCaller) Perform(calls []core.Call) { c.driver.Perform(calls) }
 
 // executorUser is whom executors run as.
 func executorUser(c *config.Server) string {

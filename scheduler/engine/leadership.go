@@ -112,6 +112,12 @@ func (l *leadership) run(ctx context.Context) error {
 	return err
 }
 
+// driverError is what a driver ended with: the next leadership's would too.
+type driverError struct{ err error }
+
+func (e *driverError) Error() string { return e.err.Error() }
+func (e *driverError) Unwrap() error { return e.err }
+
 // watch ends the leadership when its lease or its driver ends, or it is asked
 // to.
 func (l *leadership) watch(ctx context.Context, driver <-chan error) error {
@@ -128,7 +134,7 @@ func (l *leadership) watch(ctx context.Context, driver <-chan error) error {
 		if err == nil {
 			err = errors.New("the connection to Mesos ended by itself")
 		}
-		return err
+		return &driverError{err}
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -176,8 +176,8 @@ func (e *Engine) release(ctx context.Context, term lease.Term) {
 func final(err error) bool {
 	var corrupt *journal.CorruptError
 	var unreadable *unreadableError
-	var dead interface{ Fatal() bool }
-	return errors.As(err, &corrupt) || errors.As(err, &unreadable) || errors.As(err, &dead) && dead.Fatal() ||
+	var driver *driverError
+	return errors.As(err, &corrupt) || errors.As(err, &unreadable) || errors.As(err, &driver) ||
 		errors.Is(err, journal.ErrRefused) || errors.Is(err, journal.ErrClosed)
 }
 

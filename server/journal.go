@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/perigee-sched/perigee/scheduler/journal/file"
+	journalzk "github.com/perigee-sched/perigee/scheduler/journal/zk"
+	"github.com/perigee-sched/perigee/scheduler/lease/static"
+	leasezk "github.com/perigee-sched/perigee/scheduler/lease/zk"
+	"github.com/perigee-sched/perigee/scheduler/zookeeper"
+)
+
+// zooKeeperPatience is how long a scheduler that starts waits for ZooKeeper
+// before it says what is wrong, and ends.
+const zooKeeperPatience = 20 * time.Second
+
+// openJournal opens the journal that the configuration names, and with it how a
+// leader is found.
+func (p *process) openJournal(ctx context.Context) error {
+	c, log := p.Config.Journal, p.Log.With("part", "journal")
+	servers, path, ok := c.ZooKeeper()
+	if !ok {
+		j, err := file.Open(c.Dir(), file.Options{Logger: log})
+		if err != nil {
+			return err
+		}
+		p.journal, p.lease = j, static.New(p.url)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, zooKeeperPatience)
+	defer cancel()
+	var err error
+	p.zk, err = zookeeper.Connect(ctx, zookeeper.Options{Servers: servers, Chroot: path, Credentials: c.Credentials,
+		SessionTimeout: c.SessionTimeout.Std(), Logger: p.Log.With("part", "zookeeper")})
+	if err != nil {
+		return fmt.Errorf("journal.url %s: %w", c.URL, err)
+	}
+	j, err := journalzk.Open(ctx, p.zk, journalzk.Options{Cluster: p.Config.Cluster, Logger: log})
+	if err != nil {
+		return fmt.Errorf("journal.url %s: %w", c.URL, err)
+	}
+	p.journal = j
+	if p.lease, err = leasezk.New(p.zk, leasezk.Options{Address: p.url, Logger: p.Log.With("part", "lease")}); err != nil {
+		return err
+	}
+	return nil
+}
