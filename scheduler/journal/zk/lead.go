@@ -44,7 +44,7 @@ func (j *Journal) lead(ctx context.Context, c *cursor, apply journal.Applier) (j
 	if err != nil {
 		return journal.Position{}, err
 	}
-	epoch, version, err := raiseEpoch(s)
+	epoch, version, err := raiseEpoch(s, 0)
 	if err != nil {
 		return journal.Position{}, err
 	}
@@ -56,8 +56,11 @@ func (j *Journal) lead(ctx context.Context, c *cursor, apply journal.Applier) (j
 	if err := j.readLog(ctx, s, c); err != nil {
 		return journal.Position{}, err
 	}
-	if last := c.groups.Last(); last.Epoch >= epoch {
-		return journal.Position{}, corrupt(s.Path(epochNode), "holds epoch %d, and entry %d is of epoch %d", epoch-1, last.Index, last.Epoch)
+	if last := c.groups.Last(); last.Epoch >= epoch { // somebody has set it back
+		j.log.Warn("the epoch was behind the log's, and is raised above it", "epoch", epoch, "log", last.Epoch)
+		if epoch, version, err = raiseEpoch(s, last.Epoch); err != nil {
+			return journal.Position{}, err
+		}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -67,14 +70,16 @@ func (j *Journal) lead(ctx context.Context, c *cursor, apply journal.Applier) (j
 	return j.at, nil
 }
 
-func raiseEpoch(s session) (epoch uint64, version int32, err error) {
+// raiseEpoch ends every earlier epoch, and begins one that is higher than above.
+func raiseEpoch(s session, above uint64) (epoch uint64, version int32, err error) {
 	for {
 		if epoch, version, err = readEpoch(s); err != nil {
 			return 0, 0, err
 		}
-		stat, err := s.Set(epochNode, encodeEpoch(epoch+1), version)
+		epoch = max(epoch, above) + 1
+		stat, err := s.Set(epochNode, encodeEpoch(epoch), version)
 		if err == nil {
-			return epoch + 1, stat.Version, nil
+			return epoch, stat.Version, nil
 		}
 		if !errors.Is(err, zklib.ErrBadVersion) {
 			return 0, 0, fmt.Errorf("raise the epoch: %w", err)
