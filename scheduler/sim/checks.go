@@ -26,10 +26,17 @@ type checks struct {
 	calmFrom time.Time            // since when there are no more faults
 	launched []*record.Task       // by this entry
 	removed  map[string]bool      // keys of runs that went with their jobs in the step that began them
+
+	taken      map[string]bool            // ids of tasks in ACCEPTs that Mesos took
+	subscribed map[uint64]uint64          // SUBSCRIBEs by epoch
+	updates    map[string]core.MesosState // that came, by uuid
+	changed    []*record.Task             // by this entry
+	replaced   []replaced                 // by this entry
 }
 
 func newChecks(w *world) *checks {
-	return &checks{w: w, started_: map[string]bool{}, told: map[string]int{}, instant: map[string]bool{}, runs: map[string][]string{}, held: map[string]time.Time{}, removed: map[string]bool{}}
+	return &checks{w: w, started_: map[string]bool{}, told: map[string]int{}, instant: map[string]bool{}, runs: map[string][]string{}, held: map[string]time.Time{}, removed: map[string]bool{},
+		taken: map[string]bool{}, subscribed: map[uint64]uint64{}, updates: map[string]core.MesosState{}}
 }
 
 const recentLines = 60
@@ -67,29 +74,15 @@ func (c *checks) beforeCall(call core.Call) {
 	}
 }
 
-// acknowledged: what is acknowledged will not come again, so the journal must
-// know the state it told.
-func (c *checks) acknowledged(t *record.Task, call core.Acknowledge) {
-	if t == nil || t.State.Terminal() || string(t.UpdateUuid) == string(call.UUID) {
-		return
-	}
-	for _, a := range c.w.agents {
-		for _, x := range a.executors {
-			if x.task == nil || x.task.TaskID.Value != call.Task || !x.over {
-				continue
-			}
-			for _, u := range x.updates {
-				if string(u.Status.UUID) == string(call.UUID) && x.over && u.Status.State.String() != "TASK_RUNNING" &&
-					strings.Contains("TASK_FINISHED TASK_FAILED TASK_KILLED", u.Status.State.String()) {
-					c.fail("durable before visible: the end of %s is acknowledged, and the journal has it as %v", call.Task, t.State)
-				}
+// written checks one record as it becomes durable.
+func (c *checks) written(key string, before, after core.Record) {
+	if old, ok := before.(*record.Job); ok && after == nil {
+		for name := range c.instant {
+			if strings.HasPrefix(name, old.Key+" at ") {
+				delete(c.instant, name) // another job may have the name, and clocks differ
 			}
 		}
 	}
-}
-
-// written checks one record as it becomes durable.
-func (c *checks) written(key string, before, after core.Record) {
 	if before == nil && after == nil {
 		c.removed[key] = true
 	}
@@ -102,6 +95,10 @@ func (c *checks) written(key string, before, after core.Record) {
 		if ok && old.LaunchedAt == 0 && after.LaunchedAt != 0 && !after.State.Terminal() {
 			c.launched = append(c.launched, after)
 		}
+		c.taskWritten(old, after)
+	case *record.Deploy:
+		old, _ := before.(*record.Deploy)
+		c.deployWritten(old, after)
 	case *record.Job:
 		old, ok := before.(*record.Job)
 		if !ok {
@@ -119,6 +116,9 @@ func (c *checks) written(key string, before, after core.Record) {
 		}
 		if after.Instant == 0 {
 			c.runs[after.RequestedBy] = append(c.runs[after.RequestedBy], after.Id)
+			if n := c.asked(after.RequestedBy); n >= 0 && len(c.runs[after.RequestedBy]) > n {
+				c.fail("a request is executed once: %s asked for %d runs and started %d", after.RequestedBy, n, len(c.runs[after.RequestedBy]))
+			}
 			return
 		}
 		name := fmt.Sprintf("%s at %d", after.Job, after.Instant)
@@ -152,6 +152,7 @@ func (c *checks) entryWritten() {
 				m.job.Key, n, m.from, m.job.DecidedThrough, c.told[m.job.Key])
 		}
 	}
+	c.served()
 	c.moved = c.moved[:0]
 	clear(c.told)
 	for _, t := range c.launched {
@@ -175,7 +176,7 @@ func (c *checks) limits(launched *record.Task) {
 		return
 	}
 	n := 0
-	for _, t := range c.w.journal.tasks() {
+	for _, t := range c.w.journal.live {
 		if t.Job != launched.Job || t.Host != launched.Host || t.State.Terminal() {
 			continue
 		}
@@ -226,7 +227,7 @@ func (c *checks) called(call core.Call) {
 // demand any more by then. While faults go on, time
 // passes without the scheduler.
 func (c *checks) hoarded() {
-	if !c.w.calm {
+	if s := c.w.leader(); !c.w.calm || s == nil || s.clock > s.now() {
 		c.calmFrom = time.Time{}
 		return
 	}
@@ -301,17 +302,12 @@ func (c *checks) replied(r *request, result core.Result) {
 
 // run checks what must hold after every step.
 func (c *checks) run() {
-	for name, runs := range c.runs {
-		if n := c.asked(name); n >= 0 && len(runs) > n {
-			c.fail("%s asked for %d runs and started %d", name, n, len(runs))
-		}
-	}
 	c.hoarded()
 	if c.w.n%16 != 0 && !c.w.calm {
 		return // the rest looks at everything
 	}
 	c.liveTasks()
-	if s := c.w.scheduler; s.up {
+	if s := c.w.leader(); s != nil {
 		for job, reasons := range s.core.Observe().Pending {
 			for _, r := range reasons {
 				if r.Summary == "" || r.Tasks == 0 {
@@ -322,16 +318,12 @@ func (c *checks) run() {
 	}
 }
 
+// asked is how many runs a request asked for, -1 when it is about something
+// else.
 func (c *checks) asked(name string) int {
-	find := func(r *request) int {
-		if op, ok := r.Op.(core.StartRuns); ok && r.name == name {
+	if r := c.w.users.byName[name]; r != nil {
+		if op, ok := r.Op.(core.StartRuns); ok {
 			return len(op.Runs)
-		}
-		return -1
-	}
-	for _, r := range c.w.users.done {
-		if n := find(r); n >= 0 {
-			return n
 		}
 	}
 	return -1
@@ -345,7 +337,7 @@ func (c *checks) liveTasks() {
 		instance uint32
 	}
 	wanted, all, runs := map[slot]int{}, map[slot]int{}, map[string]int{}
-	for _, t := range c.w.journal.tasks() {
+	for _, t := range c.w.journal.liveTasks() {
 		switch {
 		case t.State.Terminal():
 		case t.Run != "":
@@ -385,9 +377,12 @@ func (c *checks) atRest() bool {
 // quiet: once all is calm, desired equals actual.
 func (c *checks) quiet() {
 	if gap := c.gap(); gap != "" {
-		c.fail("45 minutes after the last fault, what runs is not what is wanted: %s", gap)
+		c.fail("%v after the last fault, what runs is not what is wanted: %s", settleMost, gap)
 	}
 	c.crons()
+	c.deploys()
+	c.answersKept()
+	c.w.journal.unchanged()
 }
 
 // gap says what differs between what is wanted, believed and running.
@@ -408,7 +403,7 @@ func (c *checks) gap() string {
 	}
 	counts := map[string]int{}
 	ports := map[string]string{} // task by agent and port
-	for _, t := range c.w.journal.tasks() {
+	for _, t := range c.w.journal.liveTasks() {
 		if t.State.Terminal() || t.State == record.TaskState_TASK_STATE_PENDING {
 			continue
 		}
@@ -468,8 +463,8 @@ func (c *checks) failing(j *record.Job) bool {
 
 // full says whether a job's instances are pending for lack of room.
 func (c *checks) full(j *record.Job) bool {
-	s := c.w.scheduler
-	return s.up && len(s.core.Observe().Pending[j.Key]) > 0
+	s := c.w.leader()
+	return s != nil && len(s.core.Observe().Pending[j.Key]) > 0
 }
 
 // crons: every instant up to decided_through is in the record, once. Instants

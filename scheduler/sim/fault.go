@@ -5,50 +5,181 @@ import (
 	"time"
 )
 
-// fault makes something go wrong.
-func (w *world) fault() {
-	s := w.scheduler
-	switch n := w.rng.IntN(100); {
-	case n < 25:
-		if s.up {
-			s.crash()
-			w.timers.add(w.now.Add(time.Duration(w.rng.IntN(10_000))*time.Millisecond), func() {
-				if !s.up {
-					s.start()
-				}
-			})
+// soon and minutes are how long faults last.
+func (w *world) upTo(d time.Duration) time.Duration {
+	return time.Duration(w.rng.Int64N(int64(d/time.Millisecond))) * time.Millisecond
+}
+
+func (w *world) later(d time.Duration, do func()) { w.timers.add(w.now.Add(d), do) }
+
+// victim is the leader more often than not.
+func (w *world) victim() *schedulerProcess {
+	if s := w.leader(); s != nil && !w.chance(3) {
+		return s
+	}
+	return w.schedulers[w.rng.IntN(len(w.schedulers))]
+}
+
+func (w *world) schedulerDies() {
+	s := w.victim()
+	if !s.up {
+		return
+	}
+	s.crash()
+	away := w.upTo(10 * time.Second)
+	if w.chance(4) {
+		away = w.upTo(5 * time.Minute)
+	}
+	w.later(away, func() {
+		if !s.up {
+			s.start()
 		}
-	case n < 40:
-		if s.up && s.stream != 0 {
-			w.model.Closed(w.now, s.stream)
-			s.disconnect("the connection broke")
+	})
+}
+
+// standStill stops a process for up to minutes; it goes on with what it was
+// about to do. With its machine, its monotonic clock stands still too.
+func (w *world) standStill(machine bool) {
+	s := w.victim()
+	if !s.runs() {
+		return
+	}
+	d := w.upTo(15 * time.Second)
+	if w.chance(2) {
+		d = w.upTo(3 * time.Minute)
+	}
+	w.trace("scheduler %d stands still for %v, its machine: %v", s.number, d, machine)
+	s.paused = true
+	life := s.lives
+	w.later(d, func() {
+		if !s.paused || s.lives != life {
+			return
 		}
-	case n < 65:
-		a := w.agents[w.rng.IntN(len(w.agents))]
-		if a.up {
-			a.stop()
-			// Mostly back at once; now and then so late that it was given up.
-			away := time.Duration(w.rng.IntN(20_000)) * time.Millisecond
-			if w.chance(3) {
-				away = time.Duration(w.rng.IntN(20)) * time.Minute
+		if machine {
+			s.lag += d
+			s.suspended = true
+			if w.chance(2) {
+				s.skew -= d
 			}
-			w.timers.add(w.now.Add(away), func() {
-				if !a.up {
-					a.start()
-				}
-			})
 		}
-	case n < 85:
-		a := w.agents[w.rng.IntN(len(w.agents))]
-		if ids := a.ids(); len(ids) > 0 {
-			x := a.executors[ids[w.rng.IntN(len(ids))]]
-			w.trace("executor %s on %s is killed", x.id.Value, a.name)
-			x.die(9)
+		s.goOn()
+	})
+}
+
+func (s *schedulerProcess) goOn() {
+	s.w.trace("scheduler %d goes on", s.number)
+	s.paused = false
+	missed := s.missed
+	s.missed = nil
+	for _, do := range missed {
+		do()
+	}
+	if s.session != nil && s.session.over {
+		s.learnLater()
+	}
+}
+
+func (w *world) handOver() {
+	if s := w.leader(); s != nil && s.runs() && !s.cut {
+		s.handOver()
+	}
+}
+
+// cutOff keeps a scheduler from journal and election.
+func (w *world) cutOff() {
+	s := w.victim()
+	if !s.up || s.cut {
+		return
+	}
+	d := w.upTo(5 * time.Second)
+	if w.chance(2) {
+		d = w.upTo(time.Minute)
+	}
+	w.trace("scheduler %d is cut off from the journal for %v", s.number, d)
+	s.cut = true
+	w.later(d, s.reach)
+}
+
+func (s *schedulerProcess) reach() {
+	if s.cut {
+		s.w.trace("scheduler %d reaches the journal again", s.number)
+		s.cut = false
+		if s.session != nil && s.session.over {
+			s.learnLater()
 		}
-	case n < 90:
-		w.stopMaster()
+	}
+}
+
+func (w *world) cutOffMesos() {
+	s := w.victim()
+	if !s.up || s.away {
+		return
+	}
+	d := w.upTo(2 * time.Minute)
+	w.trace("scheduler %d is cut off from Mesos for %v", s.number, d)
+	s.away = true
+	w.later(d, func() { s.away = false })
+	if s.stream != 0 {
+		s.happens(func() { s.disconnect("no heartbeat") })
+	}
+}
+
+// clockJumps sets a scheduler's clock wrong, or right again.
+func (w *world) clockJumps() {
+	s := w.victim()
+	switch {
+	case w.chance(3):
+		s.skew = 0
+	case w.chance(4):
+		s.skew += w.upTo(40*time.Minute) - 20*time.Minute
 	default:
-		w.moveTo(w.now.Add(time.Duration(w.rng.IntN(600)) * time.Second)) // nothing is done for long
+		s.skew += w.upTo(20*time.Second) - 10*time.Second
+	}
+	s.skew = max(-skewMost, min(skewMost, s.skew))
+	w.trace("the clock of scheduler %d is wrong by %v", s.number, s.skew)
+}
+
+const skewMost = 20 * time.Minute
+
+// answersLost says whether the answer to this append is lost.
+func (w *world) answersLost() bool {
+	if w.losing == 0 {
+		return false
+	}
+	w.losing--
+	return true
+}
+
+func (w *world) disconnect() {
+	if s := w.victim(); s.runs() {
+		s.disconnect("the connection broke")
+	}
+}
+
+func (w *world) agentStops() {
+	a := w.agents[w.rng.IntN(len(w.agents))]
+	if !a.up {
+		return
+	}
+	a.stop()
+	// Mostly back at once; now and then so late that it was given up.
+	away := w.upTo(20 * time.Second)
+	if w.chance(3) {
+		away = w.upTo(20 * time.Minute)
+	}
+	w.later(away, func() {
+		if !a.up {
+			a.start()
+		}
+	})
+}
+
+func (w *world) executorDies() {
+	a := w.agents[w.rng.IntN(len(w.agents))]
+	if ids := a.ids(); len(ids) > 0 {
+		x := a.executors[ids[w.rng.IntN(len(ids))]]
+		w.trace("executor %s on %s is killed", x.id.Value, a.name)
+		x.die(9)
 	}
 }
 
@@ -59,8 +190,16 @@ func (w *world) stopMaster() {
 	w.trace("the master is killed")
 	w.masterUp = false
 	w.model.StopMaster(w.now)
-	w.scheduler.disconnect("the master is gone")
-	w.timers.add(w.now.Add(time.Duration(w.rng.IntN(10_000))*time.Millisecond), w.startMaster)
+	for _, s := range w.schedulers {
+		if stream := s.stream; stream != 0 {
+			s.happens(func() {
+				if s.stream == stream {
+					s.disconnect("the master is gone")
+				}
+			})
+		}
+	}
+	w.later(w.upTo(10*time.Second), w.startMaster)
 }
 
 func (w *world) startMaster() {
@@ -79,8 +218,16 @@ func (w *world) heal() {
 			a.start()
 		}
 	}
-	if !w.scheduler.up {
-		w.scheduler.start()
+	w.losing = 0
+	for _, s := range w.schedulers {
+		s.skew, s.away = 0, false
+		if s.paused {
+			s.goOn()
+		}
+		s.reach()
+		if !s.up {
+			s.start()
+		}
 	}
 	w.settleEffects()
 }

@@ -79,17 +79,17 @@ func TestRegressions(t *testing.T) {
 
 // TestMutants breaks the scheduler on purpose and sees that a seed finds out.
 func TestMutants(t *testing.T) {
-	for _, m := range []Mutant{MutantCallEarly, MutantForgetEntry} {
+	for _, m := range Mutants {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			for n := uint64(1); n <= 50; n++ {
+			for n := uint64(1); n <= 100; n++ {
 				if err := Run(Options{Seed: n, Agents: 20, Steps: 2000, Mutant: m}); err != nil {
 					what, _, _ := strings.Cut(err.Error(), "\n")
 					t.Logf("seed %d: %s", n, what)
 					return
 				}
 			}
-			t.Fatal("not found out in 50 seeds")
+			t.Fatal("not found out in 100 seeds")
 		})
 	}
 }

@@ -3,8 +3,6 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/perigee-sched/perigee/api"
@@ -19,15 +17,20 @@ type users struct {
 	seq      int
 	requests map[uint64]*request // under way, by id
 	waiting  []*request          // to be sent again
-	done     []*request          // answered without error
+	byID     map[uint64]*request
+	byName   map[string]*request
 }
 
 type request struct {
 	core.Request
-	name string
+	name   string
+	to     *schedulerProcess // that it was sent to last
+	result *core.Result      // once it was answered without error
 }
 
-func newUsers(w *world) *users { return &users{w: w, requests: map[uint64]*request{}} }
+func newUsers(w *world) *users {
+	return &users{w: w, requests: map[uint64]*request{}, byID: map[uint64]*request{}, byName: map[string]*request{}}
+}
 
 const (
 	services = 4
@@ -37,7 +40,7 @@ const (
 
 // act sends a random request, or one again.
 func (u *users) act() {
-	if !u.w.scheduler.up {
+	if u.w.leading() == nil {
 		return
 	}
 	if len(u.waiting) > 0 {
@@ -194,40 +197,4 @@ func (u *users) ask(op core.Op) {
 	u.seq++
 	name := fmt.Sprintf("request-%d", u.seq)
 	u.send(&request{name: name, Request: core.Request{ID: uint64(u.seq), Actor: name, IdempotencyKey: name, Digest: name, Op: op}})
-}
-
-func (u *users) send(r *request) {
-	u.w.trace("%s: %T", r.name, r.Op)
-	u.requests[r.ID] = r
-	u.w.scheduler.inbox = append(u.w.scheduler.inbox, r.Request)
-}
-
-func (u *users) answered(reply core.Reply) {
-	r := u.requests[reply.To]
-	if r == nil {
-		return
-	}
-	delete(u.requests, reply.To)
-	if reply.Err != nil {
-		u.w.trace("%s: error: %s", r.name, reply.Err.Detail)
-		return
-	}
-	u.w.trace("%s: done", r.name)
-	u.done = append(u.done, r)
-	u.w.checks.replied(r, reply.Result)
-}
-
-// lost has every request that was under way sent again.
-func (u *users) lost() {
-	for _, id := range slices.Sorted(maps.Keys(u.requests)) {
-		u.waiting = append(u.waiting, u.requests[id])
-	}
-	clear(u.requests)
-}
-
-func (u *users) retry() {
-	for _, r := range u.waiting {
-		u.send(r)
-	}
-	u.waiting = nil
 }

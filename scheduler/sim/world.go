@@ -15,54 +15,54 @@ type Options struct {
 	Seed   uint64
 	Agents int
 	Steps  int
+	// Script, when set, is done instead of what the seed would choose.
+	Script []Choice
 	// Trace, when set, is told every step.
 	Trace func(string)
-	// Mutant breaks the scheduler on purpose, to see that it is found out.
+	// Mutant breaks the schedulers on purpose, to see that it is found out.
 	Mutant Mutant
 }
 
-// Mutant is a deliberate fault in how effects are released.
-type Mutant string
-
-// The mutants.
-const (
-	MutantNone        Mutant = ""
-	MutantCallEarly   Mutant = "calls before the journal" // acknowledges and launches first
-	MutantForgetEntry Mutant = "a lost entry"             // now and then an entry is not written
-)
-
-// world is the cluster, one scheduler, its journal, and time.
+// world is the cluster, the schedulers, their journal and election, and time.
 type world struct {
 	opts Options
+	pcg  *rand.PCG
 	rng  *rand.Rand
 	now  time.Time
 	n    int // steps done
 
-	model     *model.Model
-	agents    []*agent
-	byName    map[string]*agent
-	registry  map[string][]byte
-	masterUp  bool
-	scheduler *schedulerProcess
-	journal   *journal
-	users     *users
-	checks    *checks
-	timers    timers
-	calm      bool // no more faults, no more work
+	model      *model.Model
+	agents     []*agent
+	byName     map[string]*agent
+	registry   map[string][]byte
+	masterUp   bool
+	schedulers []*schedulerProcess
+	journal    *journal
+	election   *election
+	losing     int // answers to appends that will be lost
+	inactive   map[*agent]bool
+	users      *users
+	checks     *checks
+	timers     timers
+	calm       bool // no more faults, no more work
+	chosen     []Choice
 }
+
+const schedulerCount = 3
 
 // Failure is an invariant that did not hold.
 type Failure struct {
-	Seed          uint64
-	Agents, Steps int
-	Step          int
-	What          string
-	Recent        []string // the last steps
+	Options Options // to play it again
+	Step    int
+	What    string
+	Recent  []string // the last steps
+	Chosen  []Choice // all that was done
 }
 
 func (f *Failure) Error() string {
+	o := f.Options
 	return fmt.Sprintf("%s\nafter step %d; play it again with\n  go test ./scheduler/sim -run TestSeeds -sim.seed %d -sim.agents %d -sim.steps %d -v\n\nthe last steps were\n  %s",
-		f.What, f.Step, f.Seed, f.Agents, f.Steps, strings.Join(f.Recent, "\n  "))
+		f.What, f.Step, o.Seed, o.Agents, o.Steps, strings.Join(f.Recent, "\n  "))
 }
 
 // failed is thrown by checks and caught by Run.
@@ -70,34 +70,37 @@ type failed string
 
 // Run plays one seed. It returns a *Failure when an invariant did not hold.
 func Run(opts Options) (failure error) {
-	w := newWorld(opts)
+	w := &world{
+		opts:     opts,
+		pcg:      rand.NewPCG(opts.Seed, 0),
+		now:      time.Date(2026, 3, 28, 22, 0, 0, 0, time.UTC), // a clock change is near
+		byName:   map[string]*agent{},
+		registry: map[string][]byte{},
+		inactive: map[*agent]bool{},
+	}
+	w.rng = rand.New(w.pcg)
+	w.checks = newChecks(w)
+	w.journal = newJournal(w)
+	w.election = &election{w: w}
+	w.users = newUsers(w)
 	defer func() {
 		if p := recover(); p != nil {
 			what := fmt.Sprint(p)
 			if _, ours := p.(failed); !ours {
 				what = fmt.Sprintf("panic: %v\n%s", p, stack())
 			}
-			failure = &Failure{Seed: opts.Seed, Agents: opts.Agents, Steps: opts.Steps, Step: w.n, What: what, Recent: w.checks.recent()}
+			failure = &Failure{Options: opts, Step: w.n, What: what, Recent: w.checks.recent(), Chosen: w.chosen}
 		}
 	}()
-	for w.n = 0; w.n < opts.Steps; w.n++ {
-		w.step()
-	}
+	w.begin()
+	w.play()
 	w.settle()
 	return nil
 }
 
-func newWorld(opts Options) *world {
-	w := &world{
-		opts:     opts,
-		rng:      rand.New(rand.NewPCG(opts.Seed, 0x9e3779b97f4a7c15)),
-		now:      time.Date(2026, 3, 28, 22, 0, 0, 0, time.UTC), // a clock change is near
-		byName:   map[string]*agent{},
-		registry: map[string][]byte{},
-	}
-	w.checks = newChecks(w)
-	w.journal = newJournal(w)
-	w.users = newUsers(w)
+// begin starts everything.
+func (w *world) begin() {
+	w.choose(0)
 	w.model = model.New(model.Options{
 		UUID: func() (u [16]byte) {
 			binary.LittleEndian.PutUint64(u[:8], w.rng.Uint64())
@@ -110,14 +113,20 @@ func newWorld(opts Options) *world {
 	})
 	w.model.StartMaster(w.now, nil)
 	w.masterUp = true
-	for i := range opts.Agents {
+	for i := range w.opts.Agents {
 		w.addAgent(i)
 	}
-	w.scheduler = newScheduler(w)
-	w.scheduler.start()
+	for i := range schedulerCount {
+		s := &schedulerProcess{w: w, number: i + 1}
+		w.schedulers = append(w.schedulers, s)
+		s.start()
+	}
 	w.settleEffects()
-	return w
 }
+
+// choose begins the choices of a step, which depend on its number alone: so a
+// script may leave out others.
+func (w *world) choose(step int) { w.pcg.Seed(w.opts.Seed, uint64(step)) }
 
 // chance is true once in n.
 func (w *world) chance(n int) bool { return w.rng.IntN(n) == 0 }
@@ -130,68 +139,122 @@ func (w *world) trace(format string, args ...any) {
 	}
 }
 
-// step does one thing: what the weights make likely, or the next best.
-func (w *world) step() {
-	switch n := w.rng.IntN(1000); {
-	case n < 330:
-		w.scheduler.receive()
-	case n < 560:
-		w.scheduler.progress()
-	case n < 880:
-		w.advance()
-	case n < 950:
-		w.users.act()
-	default:
-		w.fault()
+// play does one thing after the other: what the weights make likely, or the
+// next best.
+func (w *world) play() {
+	if w.opts.Script != nil {
+		for _, c := range w.opts.Script {
+			w.choose(c.Step)
+			w.rng.IntN(actionsWeight)
+			w.do(c)
+		}
+		return
 	}
+	for step := range w.opts.Steps {
+		w.choose(step + 1)
+		n := w.rng.IntN(actionsWeight)
+		for _, a := range actions {
+			if n -= a.weight; n < 0 {
+				w.do(Choice{step + 1, a.name})
+				break
+			}
+		}
+	}
+}
+
+func (w *world) do(c Choice) {
+	w.n = c.Step
+	w.chosen = append(w.chosen, c)
+	actionNamed[c.Action](w)
 	w.settleEffects()
 	w.checks.run()
 }
 
-// advance lets time pass up to the next thing that is due, or a little less.
-func (w *world) advance() {
-	next := w.now.Add(time.Duration(w.rng.IntN(20_000)) * time.Millisecond)
-	for _, due := range []time.Time{w.model.Wake(), w.timers.next(), w.scheduler.wake()} {
-		if !due.IsZero() && due.Before(next) {
-			next = due
+// anyOf has one of the schedulers do something: the first that can.
+func (w *world) anyOf(do func(*schedulerProcess) bool) bool {
+	first := w.rng.IntN(len(w.schedulers))
+	for i := range w.schedulers {
+		if do(w.schedulers[(first+i)%len(w.schedulers)]) {
+			return true
 		}
 	}
-	w.moveTo(next)
+	return false
+}
+
+// leading is one that believes to lead, if any does.
+func (w *world) leading() *schedulerProcess {
+	var found *schedulerProcess
+	w.anyOf(func(s *schedulerProcess) bool {
+		if s.up && s.core != nil {
+			found = s
+		}
+		return found != nil
+	})
+	return found
+}
+
+// leader is the one that may write.
+func (w *world) leader() *schedulerProcess {
+	for _, s := range w.schedulers {
+		if s.up && s.core != nil && s.epoch == w.journal.epoch {
+			return s
+		}
+	}
+	return nil
+}
+
+// next is when something is due, at the latest then.
+func (w *world) next(latest time.Time) time.Time {
+	dues := []time.Time{w.model.Wake(), w.timers.next(), w.election.next()}
+	for _, s := range w.schedulers {
+		dues = append(dues, s.wake())
+	}
+	for _, due := range dues {
+		if !due.IsZero() && due.Before(latest) {
+			latest = due
+		}
+	}
+	return latest
+}
+
+// advance lets time pass up to the next thing that is due, or a little less.
+func (w *world) advance() {
+	w.moveTo(w.next(w.now.Add(time.Duration(w.rng.IntN(20_000)) * time.Millisecond)))
 }
 
 func (w *world) moveTo(next time.Time) {
 	if next.After(w.now) {
 		w.now = next
 	}
+	w.election.tick()
 	w.model.Tick(w.now)
 	w.settleEffects()
 	w.timers.fire(w.now)
 	w.settleEffects()
-	w.scheduler.tick()
+	for _, s := range w.schedulers {
+		s.tick()
+	}
 }
 
 // settle ends all faults, lets everything come to rest, and checks that what
 // runs is what is wanted.
 func (w *world) settle() {
+	w.choose(-1)
 	w.calm = true
 	w.trace("-- calm: no more faults, no more work")
 	w.heal()
-	w.users.retry()
-	end := w.now.Add(45 * time.Minute)
-	for rounds := 0; w.now.Before(end) && rounds < 100_000; rounds++ {
-		for w.scheduler.receive() || w.scheduler.progress() {
+	end := w.now.Add(settleMost)
+	for rounds := 0; w.now.Before(end) && rounds < 200_000; rounds++ {
+		for w.anyOf((*schedulerProcess).receive) || w.anyOf((*schedulerProcess).progress) {
 			w.settleEffects()
 		}
 		w.settleEffects()
+		w.users.retry()
+		w.reactivateAll()
 		if rounds%16 == 0 && w.checks.atRest() {
 			break
 		}
-		next := end
-		for _, due := range []time.Time{w.model.Wake(), w.timers.next(), w.scheduler.wake()} {
-			if !due.IsZero() && due.Before(next) {
-				next = due
-			}
-		}
+		next := w.next(end)
 		if !next.After(w.now) {
 			next = w.now.Add(time.Millisecond)
 		}
@@ -200,6 +263,11 @@ func (w *world) settle() {
 	}
 	w.checks.quiet()
 }
+
+// settleMost is how long after the last fault all must be well: a deploy may
+// take its deadline and its way back, and a clock may stand still for as long
+// as it was ahead.
+const settleMost = 75 * time.Minute
 
 // settleEffects performs what the model wants.
 func (w *world) settleEffects() {
@@ -211,7 +279,9 @@ func (w *world) settleEffects() {
 		for _, e := range effects {
 			switch e := e.(type) {
 			case model.SchedulerEvent:
-				w.scheduler.arrived(e)
+				if s := w.subscribed(e.Stream); s != nil {
+					s.happens(func() { s.arrived(e) })
+				}
 			case model.ExecutorEvent:
 				w.byName[e.Agent].told(e)
 			case model.CloseStream:
@@ -223,15 +293,28 @@ func (w *world) settleEffects() {
 			case model.Store:
 				w.store(e)
 			case model.AgentExits:
-				w.byName[e.Agent].up = false
+				w.byName[e.Agent].exits(e.Why)
 			}
 		}
 	}
 }
 
+func (w *world) subscribed(stream model.StreamID) *schedulerProcess {
+	for _, s := range w.schedulers {
+		if s.up && s.stream == stream {
+			return s
+		}
+	}
+	return nil
+}
+
 func (w *world) closed(stream model.StreamID) {
-	if w.scheduler.stream == stream {
-		w.scheduler.disconnect("the master closed the stream")
+	if s := w.subscribed(stream); s != nil {
+		s.happens(func() {
+			if s.stream == stream {
+				s.disconnect("the master closed the stream")
+			}
+		})
 		return
 	}
 	for _, a := range w.agents {

@@ -1,0 +1,123 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/perigee-sched/perigee/scheduler/core"
+)
+
+// appending is what one append is to make durable, and what waits for it.
+type appending struct {
+	entry   *entry
+	readys  []core.Ready
+	unknown bool // its answer was lost: it may be durable or not
+}
+
+// write begins the next append, or goes on with the one under way.
+func (s *schedulerProcess) write() bool {
+	switch {
+	case s.append != nil && s.append.unknown:
+		return s.resolve()
+	case s.append != nil:
+		return s.finish()
+	case len(s.decided) == 0:
+		return false
+	}
+	n := 1 + s.w.rng.IntN(len(s.decided))
+	s.append = &appending{readys: s.decided[:n:n], entry: &entry{epoch: s.epoch, index: s.index + 1}}
+	s.decided = s.decided[n:]
+	s.append.entry.merge(s.append.readys)
+	if len(s.append.entry.writes) == 0 {
+		s.release(true)
+	}
+	return true
+}
+
+// merge takes the writes of a few steps; of a record, the last.
+func (e *entry) merge(readys []core.Ready) {
+	at := map[string]int{}
+	for _, r := range readys {
+		for _, wr := range r.Writes {
+			i, again := at[wr.Key]
+			if !again {
+				at[wr.Key] = len(e.writes)
+				e.writes = append(e.writes, wr)
+				continue
+			}
+			e.writes[i] = wr
+		}
+	}
+}
+
+// finish gives the append under way its outcome.
+func (s *schedulerProcess) finish() bool {
+	a := s.append
+	if s.session.over && !s.cut {
+		s.depose("its session expired, says the journal")
+		return true
+	}
+	arrives := !s.cut
+	if s.cut || s.w.answersLost() {
+		arrives = s.w.chance(2)
+		s.lose(a, arrives)
+		return true
+	}
+	s.settle(s.w.journal.append(a.entry))
+	return true
+}
+
+// lose has the answer of an append not come. It may have arrived, or not, or
+// still do.
+func (s *schedulerProcess) lose(a *appending, arrives bool) {
+	w := s.w
+	w.trace("scheduler %d: the outcome of entry %d is unknown", s.number, a.entry.index)
+	a.unknown = true
+	switch {
+	case arrives:
+		w.journal.append(a.entry)
+	case w.chance(2):
+		w.timers.add(w.now.Add(time.Duration(w.rng.IntN(10_000))*time.Millisecond), func() {
+			w.journal.append(a.entry) // fenced when another leads by then, or it is there
+		})
+	}
+	w.users.lost(s)
+	s.broken.outcomeUnknown(s, a)
+}
+
+// resolve reads what became of an append, and makes it again.
+func (s *schedulerProcess) resolve() bool {
+	switch {
+	case s.cut:
+		return false
+	case s.session.over:
+		s.depose("its session expired while the outcome of an append was unknown")
+		return true
+	case s.w.chance(3):
+		return true // not yet
+	}
+	if s.broken.retryBlindly(s) {
+		return true
+	}
+	s.settle(s.w.journal.append(s.append.entry))
+	return true
+}
+
+func (s *schedulerProcess) settle(v verdict) {
+	if v == fenced {
+		s.depose("it is fenced")
+		return
+	}
+	s.index = s.append.entry.index
+	s.release(false)
+}
+
+// release lets be seen what waited for an append.
+func (s *schedulerProcess) release(bare bool) {
+	for _, r := range s.append.readys {
+		for _, c := range r.Calls {
+			s.calls = append(s.calls, queuedCall{c, bare || len(r.Writes) == 0})
+		}
+		s.replies = append(s.replies, r.Replies...)
+	}
+	s.append = nil
+}
