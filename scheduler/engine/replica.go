@@ -30,6 +30,10 @@ func (r *replica) restart() {
 	*r = *newReplica(r.e)
 }
 
+// seen says whether a group was passed before. The first entries of one that is
+// not may count as passed, where it was read before all of it was written.
+func (r *replica) seen(group []*record.Entry) bool { return group[len(group)-1].GetIndex() <= r.index }
+
 // Record implements journal.Applier.
 func (r *replica) Record(key string, value []byte) error {
 	if r.loading == nil || r.index > 0 || key <= r.lastKey {
@@ -45,7 +49,7 @@ func (r *replica) Record(key string, value []byte) error {
 
 // Past implements journal.Applier.
 func (r *replica) Past(group []*record.Entry) error {
-	if r.loading == nil || group[0].GetIndex() <= r.index {
+	if r.loading == nil || r.seen(group) {
 		r.restart()
 	}
 	r.hold(group)
@@ -54,7 +58,7 @@ func (r *replica) Past(group []*record.Entry) error {
 
 // Apply implements journal.Applier.
 func (r *replica) Apply(group []*record.Entry) error {
-	if group[0].GetIndex() <= r.index {
+	if r.seen(group) {
 		r.restart()
 	}
 	changes, err := decodeAll(group)

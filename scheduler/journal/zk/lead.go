@@ -131,6 +131,11 @@ func (j *Journal) follow(ctx context.Context, s session, apply journal.Applier) 
 	if err := j.readLog(ctx, s, j.cursor); err != nil {
 		return err
 	}
+	if reader, ok := apply.(journal.Reader); ok {
+		if err := reader.Reached(j.cursor.next - 1); err != nil {
+			return &passError{err}
+		}
+	}
 	for {
 		again := s.Reconnected() // a watch does not tell what was created and deleted in between
 		if err := j.readTail(ctx, s, j.cursor); err != nil {
