@@ -94,12 +94,12 @@ func unchanged(j *job) Result {
 
 // tooMany refuses more instances than the scheduler allows.
 func (c *Core) tooMany(job string, instances int) *Error {
-	if instances <= c.cfg.InstancesMost {
+	if instances >= 0 && instances <= c.cfg.InstancesMost {
 		return nil
 	}
 	return &Error{Kind: Invalid, Detail: fmt.Sprintf("%s wants %d instances", job, instances), Fields: []api.ProblemField{{
 		Location: "instances", Value: instances,
-		Message: fmt.Sprintf("this scheduler allows %d at most (limits.instances in its configuration)", c.cfg.InstancesMost)}}}
+		Message: fmt.Sprintf("this scheduler allows 0 to %d (limits.instances in its configuration)", c.cfg.InstancesMost)}}}
 }
 
 func (c *Core) putJob(op PutJob, actor string) (Result, *Error) {

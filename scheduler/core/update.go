@@ -19,7 +19,7 @@ var states = map[MesosState]record.TaskState{
 	MesosFinished:       taskFinished,
 	MesosFailed:         taskFailed,
 	MesosKilled:         taskKilled,
-	MesosError:          taskLost,
+	MesosError:          taskFailed,
 	MesosLost:           taskLost,
 	MesosDropped:        taskLost,
 	MesosGone:           taskLost,
@@ -134,12 +134,11 @@ func (c *Core) endByUpdate(t *task, to record.TaskState, u *Update) {
 	}
 	message := u.Message
 	switch {
+	case u.State == MesosError: // the task itself is wrong, and would be again
+		message = "refused by Mesos: " + why
 	case to == taskFailed && !rec.Started && u.Source != SourceExecutor:
 		to, rec.Infrastructure = taskLost, true
 		message = "could not start on " + rec.Host + ": " + why
-	case u.State == MesosError:
-		rec.Infrastructure = true
-		message = "refused by Mesos: " + why
 	case to == taskLost:
 		message = strings.TrimSuffix("lost ("+u.State.String()+"): "+u.Message, ": ")
 	case to == taskFailed && t.stopping():
