@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -67,6 +68,10 @@ func (s *Server) around(next http.Handler) http.Handler {
 		deadline(w, began.Add(answerTimeout), began.Add(answerTimeout))
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		s.tellRole(w)
+		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil { // r.URL.Query leaves out what is malformed
+			newProblem(http.StatusBadRequest, "the query of the URL cannot be read: %v", err).write(w)
+			return
+		}
 		if err := origins.Check(r); err != nil {
 			newProblem(http.StatusForbidden, "a page of another site may not write here: %v", err).write(w)
 			return

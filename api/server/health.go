@@ -20,8 +20,8 @@ func (s *Server) alive(w http.ResponseWriter, _ *http.Request) {
 	answerJSON(w, map[string]bool{"alive": true})
 }
 
-// ready says whether this scheduler can do its part: it leads and is subscribed
-// to a Mesos master, or it stands by, has read the journal and knows a leader to
+// ready says whether this scheduler can do its part: it leads, can write and is
+// subscribed to a Mesos master, or it stands by, has read the journal and knows a leader to
 // pass writes on to.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	v, leader := s.Scheduler.View(), s.Scheduler.Leader()
@@ -29,6 +29,8 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 		newProblem(http.StatusServiceUnavailable, format, args...).kind("not-ready").retryAfter(1).write(w)
 	}
 	switch {
+	case v.Leads && s.Scheduler.Status().Stalled != "":
+		notReady("this scheduler cannot write: %s", s.Scheduler.Status().Stalled)
 	case v.Leads && !v.Observed.Subscribed:
 		notReady("this scheduler is not subscribed to a Mesos master")
 	case v.Leads:

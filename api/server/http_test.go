@@ -205,6 +205,20 @@ func TestReady_SaysWhatIsMissing(t *testing.T) {
 	require.Contains(t, w.do("GET", "/readyz", "").problem(http.StatusServiceUnavailable).Detail, "not subscribed")
 	w.put("web/prod/hello", service) // writes go on without a master
 
+	require.NoError(t, w.engine.Deliver(ctx, core.Connecting{}))
+	w.eventually("it is ready", func() bool { return w.Ready(ctx) == nil })
+	w.storage.Unreachable(true)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		w.do("POST", "/v1/jobs/web/prod/hello/pause", "").problem(http.StatusServiceUnavailable)
+	}()
+	w.eventually("it is not ready", func() bool { return w.Ready(ctx) != nil })
+	require.Contains(t, w.do("GET", "/readyz", "").problem(http.StatusServiceUnavailable).Detail, "cannot write")
+	w.storage.Unreachable(false)
+	<-asked
+	w.eventually("it is ready", func() bool { return w.Ready(ctx) == nil })
+
 	idle := engine.New(engine.Options{})
 	s, err := server.New(server.Options{Scheduler: idle, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)

@@ -194,6 +194,7 @@ func TestBadInput(t *testing.T) {
 		{"form", put, "a=b", 400, "", "JSON"},
 		{"XML", put, "<job/>", 415, "", "application/json"},
 		{"unknown query", put + "?supercede=true", service, 422, "query.supercede", "unknown"},
+		{"malformed query", put + "?message=%%", service, 400, "", "query"},
 		{"bad query", put + "?supersede=maybe", service, 422, "query.supersede", "boolean"},
 		{"unknown parameter", runs, `{"runs":[{"parameters":{"m":"1"}}]}`, 422, "body.runs[0].parameters.m", "not known"},
 		{"bad parameter", runs, `{"runs":[{},{"parameters":{"n":"x"}}]}`, 422, "body.runs[1].parameters.n", "x"},
