@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -69,6 +70,13 @@ func (a *app) scaleCommand() *cobra.Command {
 			return c.ScaleJob(ctx, args[0], n, client.WriteOptions{})
 		}, "JOB is to have LAST instances. `perigee status JOB` shows how far that is.", "JOB has LAST instances already.")
 	c.ValidArgsFunction = a.completeJobs(api.KindService)
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		// -1 looks like a flag.
+		if digit := regexp.MustCompile(`^unknown shorthand flag: '\d' in (-\d+)$`).FindStringSubmatch(err.Error()); digit != nil {
+			return usage("%q is not a number of instances: it must be 0 or more", digit[1])
+		}
+		return usage("%w", err)
+	})
 	return c
 }
 

@@ -43,25 +43,25 @@ func (r *logReader) others(ctx context.Context, w *watch, t target, several bool
 			if d.Instance != nil && d.Run == "" {
 				name = fmt.Sprintf("%s/%d", t.job, *d.Instance)
 			}
-			r.followTask(ctx, d.Task, r.prefix(name, t, several))
+			r.followTask(ctx, r.writer(d.Task, name, several))
 		}
 	}
 }
 
 // followTask prints what a task writes until it has ended. It does not wait for
 // that, and does nothing for a task it was told of before.
-func (r *logReader) followTask(ctx context.Context, task, prefix string) {
+func (r *logReader) followTask(ctx context.Context, w logWriter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.started[task] {
+	if r.started[w.task] {
 		return
 	}
 	if r.started == nil {
 		r.started = map[string]bool{}
 	}
-	r.started[task] = true
+	r.started[w.task] = true
 	r.work.Go(func() {
-		if err := r.followOne(ctx, task, prefix); err != nil && ctx.Err() == nil {
+		if err := r.followOne(ctx, w); err != nil && ctx.Err() == nil {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if r.failed == nil {
@@ -75,8 +75,8 @@ func (r *logReader) wait() { r.work.Wait() }
 
 // followOne follows a file, and goes on where it was when the connection or the
 // scheduler went away.
-func (r *logReader) followOne(ctx context.Context, task, prefix string) error {
-	from, err := r.begin(ctx, task)
+func (r *logReader) followOne(ctx context.Context, w logWriter) error {
+	from, err := r.begin(ctx, w.task)
 	var p *api.Problem
 	if errors.As(err, &p) && (p.Status == http.StatusNotFound || p.Status == http.StatusConflict) {
 		from, err = 0, nil // nothing there yet
@@ -85,7 +85,7 @@ func (r *logReader) followOne(ctx context.Context, task, prefix string) error {
 		return err
 	}
 	for {
-		body, err := r.client.FollowFile(ctx, task, r.file, from)
+		body, err := r.client.FollowFile(ctx, w.task, r.file, from)
 		if err != nil {
 			if unreachable(err) && ctx.Err() == nil {
 				if err := pause(ctx); err != nil {
@@ -96,7 +96,7 @@ func (r *logReader) followOne(ctx context.Context, task, prefix string) error {
 			return err
 		}
 		counted := &countingReader{r: body}
-		err = r.copy(counted, prefix)
+		err = r.copy(counted, w)
 		body.Close()
 		from += counted.n
 		if err == nil || ctx.Err() != nil || !errors.Is(err, io.ErrUnexpectedEOF) && !unreachable(err) {
@@ -165,16 +165,19 @@ func tail(data []byte, n int) int {
 }
 
 // copy prints lines after a prefix, whole ones unless it is the only task's.
-func (r *logReader) copy(from io.Reader, prefix string) error {
+func (r *logReader) copy(from io.Reader, w logWriter) error {
 	lines := bufio.NewReaderSize(from, 64<<10)
 	for {
 		line, err := lines.ReadSlice('\n')
 		if len(line) > 0 {
-			r.mu.Lock()
-			out := append([]byte(prefix), line...)
-			if prefix != "" && line[len(line)-1] != '\n' {
+			out := append([]byte(w.prefix), line...)
+			if w.prefix != "" && line[len(line)-1] != '\n' {
 				out = append(out, '\n')
 			}
+			if r.json() {
+				out = w.json(line)
+			}
+			r.mu.Lock()
 			_, werr := r.Out.Write(out)
 			r.mu.Unlock()
 			if werr != nil {

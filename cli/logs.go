@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -25,16 +27,14 @@ func (a *app) logsCommand() *cobra.Command {
 		Long: `Shows the end of what tasks wrote to stdout. Of a service these are the tasks of
 all instances, each line after its instance; of a cron or batch job that of the
 latest run. With -f it goes on as more is written, also by the tasks that come
-after these.`,
+after these. With -o json each line is an object with the job, the instance or
+run, the task and the line.`,
 		Example:           "  perigee logs -f web/devel/hello\n  perigee logs --stderr -n -1 web/devel/hello/0",
 		ValidArgsFunction: a.completeTargets(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := parseTarget(args[0])
 			if err != nil {
 				return err
-			}
-			if a.json() {
-				return usage("logs are text: -o json does not apply")
 			}
 			c, err := a.client()
 			if err != nil {
@@ -85,7 +85,7 @@ func (r *logReader) run(ctx context.Context, t target) error {
 		return r.printAll(ctx, tasks, several)
 	}
 	for i := range tasks {
-		r.followTask(ctx, tasks[i].ID, r.prefix(nameOf(&tasks[i]), t, several))
+		r.followTask(ctx, r.writer(tasks[i].ID, nameOf(&tasks[i]), several))
 	}
 	if w != nil {
 		err = r.others(ctx, w, t, several)
@@ -182,26 +182,53 @@ func (r *logReader) tasksOfJob(ctx context.Context, name string) ([]api.Task, er
 
 var prefixPaints = []paint{"36", "35", "33", "32", "34"}
 
-// prefix of the lines of a task, by what it runs: the instance or the run.
-func (r *logReader) prefix(name string, t target, several bool) string {
-	if !several {
-		return ""
+// logWriter is a task as the source of lines.
+type logWriter struct {
+	task   string
+	job    string
+	runs   string // the instance or the run
+	prefix string // of its lines
+}
+
+// writer is a task by what it runs, name; several says whether the lines of
+// others are between its own.
+func (r *logReader) writer(task, name string, several bool) logWriter {
+	cut := strings.LastIndexByte(name, '/')
+	w := logWriter{task: task, job: name[:cut], runs: name[cut+1:]}
+	if several {
+		sum := 0
+		for _, c := range w.runs {
+			sum += int(c)
+		}
+		w.prefix = r.paint(prefixPaints[sum%len(prefixPaints)], w.runs) + " │ "
 	}
-	short := name[len(t.job)+1:]
-	sum := 0
-	for _, c := range short {
-		sum += int(c)
+	return w
+}
+
+// logLine is a line as -o json prints it.
+type logLine struct {
+	Job      string `json:"job"`
+	Instance *int   `json:"instance,omitempty"`
+	Run      string `json:"run,omitempty"`
+	Task     string `json:"task"`
+	Line     string `json:"line"`
+}
+
+func (w logWriter) json(line []byte) []byte {
+	l := logLine{Job: w.job, Task: w.task, Line: string(bytes.TrimSuffix(line, []byte("\n")))}
+	if n, instance := (target{job: w.job, rest: w.runs}).instance(); instance {
+		l.Instance = &n
+	} else {
+		l.Run = w.runs
 	}
-	return r.paint(prefixPaints[sum%len(prefixPaints)], short) + " │ "
+	text, err := json.Marshal(l)
+	check(err)
+	return append(text, '\n')
 }
 
 // printAll prints what is there of each task, one after the other.
 func (r *logReader) printAll(ctx context.Context, tasks []api.Task, several bool) error {
 	for i := range tasks {
-		prefix := ""
-		if several {
-			prefix = r.prefix(nameOf(&tasks[i]), target{job: tasks[i].Job}, true)
-		}
 		from, err := r.begin(ctx, tasks[i].ID)
 		if err != nil {
 			return err
@@ -210,7 +237,7 @@ func (r *logReader) printAll(ctx context.Context, tasks []api.Task, several bool
 		if err != nil {
 			return err
 		}
-		if err := r.copy(bytes.NewReader(content.Data), prefix); err != nil {
+		if err := r.copy(bytes.NewReader(content.Data), r.writer(tasks[i].ID, nameOf(&tasks[i]), several)); err != nil {
 			return err
 		}
 	}

@@ -137,14 +137,15 @@ func (a *app) run(ctx context.Context, c *client.Client, job string, run api.New
 	for _, id := range written.Runs {
 		r.left[id] = true
 	}
+	logs := &logReader{app: a, client: c, file: stdoutFile, lines: -1, follow: true}
+	defer logs.wait()
 	if f.logs {
-		logs := &logReader{app: a, client: c, file: stdoutFile, lines: -1, follow: true}
-		r.onTask = logs.followTask
-		defer logs.wait()
+		r.onTask = func(e *api.Event) { logs.followTask(ctx, logs.writer(e.Data.Task, job+"/"+e.Data.Run, false)) }
 	}
 	if err := r.run(ctx); err != nil {
 		return late(err, ctx, "%s of %s not over after %s; they go on", plural(len(r.left), "run"), job, f.timeout)
 	}
+	logs.wait() // what was written comes before what became of it
 	return r.verdict(ctx)
 }
 
@@ -160,7 +161,7 @@ type runWatch struct {
 	show   progress
 	quiet  bool
 	began  time.Time
-	onTask func(ctx context.Context, task, prefix string) // told of every task; may be nil
+	onTask func(*api.Event) // told of every event with a task; may be nil
 }
 
 func (r *runWatch) run(ctx context.Context) error {
@@ -178,15 +179,15 @@ func (r *runWatch) run(ctx context.Context) error {
 				return err
 			}
 		case event != nil && r.left[event.Data.Run]:
-			r.see(ctx, event)
+			r.see(event)
 		}
 	}
 	return nil
 }
 
-func (r *runWatch) see(ctx context.Context, e *api.Event) {
+func (r *runWatch) see(e *api.Event) {
 	if r.onTask != nil && e.Data.Task != "" {
-		r.onTask(ctx, e.Data.Task, "")
+		r.onTask(e)
 	}
 	// Of many runs, only how each ends is of interest.
 	over := strings.HasPrefix(shortType(e), "run.") && overStates[e.Data.State]

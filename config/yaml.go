@@ -37,7 +37,7 @@ func readFile(path string) ([]byte, error) {
 	defer f.Close()
 	var b bytes.Buffer
 	if _, err := b.ReadFrom(io.LimitReader(f, maxFile+1)); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, err // it says what and where
 	}
 	return b.Bytes(), nil
 }

@@ -26,6 +26,7 @@ func TestCLI_ExitStatuses(t *testing.T) {
 		{"status --no-such-flag", 2, "unknown flag"},
 		{"status not-a-job", 2, "team/stage/name"},
 		{"scale " + job + " many", 2, "is not a number of instances"},
+		{"scale " + job + " -1", 2, "must be 0 or more"},
 		{"-o xml jobs", 2, "table or json"},
 		{"deploy /no/such/file.yaml", 3, "no such file"},
 		{"scale " + job + " 1000000", 3, "it must be from 0 to"},

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -74,6 +75,8 @@ retries: 1
 	require.Equal(t, []int{2, 1}, []int{page.Items[0].Failures, page.Items[1].Failures})
 	require.Contains(t, w.must("explain", job), "exited with status 7")
 	require.Contains(t, w.must("logs", "--stderr", job+"/"+page.Items[0].ID), "attempt 2 of 3")
+	line := fmt.Sprintf(`{"job":%q,"run":%q,"task":%q,"line":"attempt 2 of 3"}`, job, page.Items[0].ID, page.Items[0].Task)
+	require.JSONEq(t, line, w.must("logs", "--stderr", "-o", "json", job+"/"+page.Items[0].ID))
 }
 
 func TestRun_Cancelled(t *testing.T) {
