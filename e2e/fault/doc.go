@@ -1,0 +1,9 @@
+// Package fault has tests of the whole under faults: a ZooKeeper ensemble of
+// three, three schedulers, a Mesos cluster and tasks, all of them real
+// processes, which are killed, stopped, cut off and started again while users
+// write, crons fire and consumers follow events.
+//
+// What must hold is looked at from outside. Each task appends a line to a file
+// as its side effect; every answer to a user, and every event, is kept; the
+// master says what runs. An audit compares them.
+package fault

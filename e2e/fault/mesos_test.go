@@ -1,0 +1,183 @@
+package fault
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perigee-sched/perigee/e2e/program"
+)
+
+// cluster is a Mesos cluster of three agents in a process of its own.
+type cluster struct {
+	*program.Process
+	t      *testing.T
+	dir    string
+	master string // host:port
+	agents []string
+	orders io.WriteCloser
+}
+
+func startCluster(t *testing.T) *cluster {
+	t.Helper()
+	dir, err := os.MkdirTemp(built.dir, "mesos-")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o755))
+	c := &cluster{t: t, dir: dir}
+	c.start()
+	t.Cleanup(c.end)
+	return c
+}
+
+func (c *cluster) start() {
+	c.t.Helper()
+	args := []string{c.dir}
+	for range 3 {
+		args = append(args, "cpus:16;mem:16384;disk:20480")
+	}
+	cmd := exec.Command(built.remote, args...)
+	var err error
+	c.orders, err = cmd.StdinPipe()
+	require.NoError(c.t, err)
+	c.Process, err = program.StartWith(built.dir, filepath.Base(c.dir), cmd)
+	require.NoError(c.t, err)
+	_, c.master, _ = strings.Cut(c.await("master "), " ")
+	_, agents, _ := strings.Cut(c.await("agents "), " ")
+	c.agents = strings.Fields(agents)
+}
+
+func (c *cluster) await(part string) string {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	line, err := c.Stdout.Await(ctx, part)
+	require.NoError(c.t, err)
+	return line
+}
+
+// kill kills master and agents with -9. Executors go on.
+func (c *cluster) kill() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	require.NoError(c.t, c.Process.End(ctx, os.Kill))
+}
+
+// order stops or starts an agent.
+func (c *cluster) order(text string) {
+	c.t.Helper()
+	_, err := fmt.Fprintln(c.orders, text)
+	require.NoError(c.t, err)
+	c.await("done: " + text)
+}
+
+// end ends the cluster and everything that runs in it.
+func (c *cluster) end() {
+	_ = c.orders.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	select {
+	case <-c.Ended:
+	case <-ctx.Done():
+		c.t.Error("the Mesos cluster does not end")
+		_ = c.Cmd.Process.Kill()
+	}
+}
+
+// operate asks the master's operator API.
+func (c *cluster) operate(typ string, answer any) error {
+	body, err := json.Marshal(map[string]string{"type": typ})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequest(http.MethodPost, "http://"+c.master+"/api/v1", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode > 299 {
+		return errors.Join(fmt.Errorf("operator call %s: %s %s", typ, resp.Status, text), err)
+	}
+	return json.Unmarshal(text, answer)
+}
+
+// running are the tasks that have not ended, as the master knows, by their
+// states.
+func (c *cluster) running() (map[string]string, error) {
+	type task struct {
+		State string
+		ID    struct{ Value string } `json:"task_id"`
+	}
+	var answer struct {
+		GetTasks struct {
+			Pending     []task `json:"pending_tasks"`
+			Tasks       []task
+			Unreachable []task `json:"unreachable_tasks"`
+			Orphan      []task `json:"orphan_tasks"`
+		} `json:"get_tasks"`
+	}
+	if err := c.operate("GET_TASKS", &answer); err != nil {
+		return nil, err
+	}
+	running := map[string]string{}
+	g := answer.GetTasks
+	for _, tasks := range [][]task{g.Pending, g.Tasks, g.Unreachable, g.Orphan} {
+		for _, t := range tasks {
+			if !ended[t.State] {
+				running[t.ID.Value] = t.State
+			}
+		}
+	}
+	return running, nil
+}
+
+// ended are Mesos's terminal states.
+var ended = map[string]bool{"TASK_FINISHED": true, "TASK_FAILED": true, "TASK_KILLED": true, "TASK_LOST": true,
+	"TASK_ERROR": true, "TASK_DROPPED": true, "TASK_GONE": true}
+
+// subscriber is the URL of the scheduler that is subscribed, "" when none is.
+func (c *cluster) subscriber() (string, error) {
+	var answer struct {
+		GetFrameworks struct {
+			Frameworks []struct {
+				Connected bool
+				Active    bool
+				Info      struct {
+					WebUI string `json:"webui_url"`
+				} `json:"framework_info"`
+			}
+		} `json:"get_frameworks"`
+	}
+	if err := c.operate("GET_FRAMEWORKS", &answer); err != nil {
+		return "", err
+	}
+	url, n := "", 0
+	for _, f := range answer.GetFrameworks.Frameworks {
+		n++
+		if f.Connected && f.Active {
+			url = f.Info.WebUI
+		}
+	}
+	if n > 1 {
+		return "", fmt.Errorf("the schedulers made %d frameworks of one", n)
+	}
+	return url, nil
+}

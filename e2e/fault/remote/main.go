@@ -1,0 +1,68 @@
+// Command remote is a Mesos cluster on this machine as `perigee devcluster` is,
+// which a test controls: each line of its standard input, "stop AGENT" or
+// "start AGENT", is answered with "done" or what went wrong. It ends, and all
+// that it runs with it, when its standard input does.
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/perigee-sched/perigee/devcluster"
+)
+
+func main() {
+	if code, ok := devcluster.RunHidden(); ok {
+		os.Exit(code)
+	}
+	if err := run(os.Args[1], os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// run runs a cluster in dir with one agent for each of the resources.
+func run(dir string, resources []string) error {
+	opts := devcluster.Options{Dir: dir, Listen: "127.0.0.1:0", Ephemeral: true, AllocationInterval: 200 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	for _, r := range resources {
+		opts.Agents = append(opts.Agents, devcluster.AgentOptions{Resources: r})
+	}
+	c, err := devcluster.Open(opts)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer stop()
+		control(c)
+	}()
+	fmt.Println("master", c.MasterAddr())
+	fmt.Println("agents", strings.Join(c.Agents(), " "))
+	return c.Run(ctx)
+}
+
+func control(c *devcluster.Cluster) {
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		verb, agent, _ := strings.Cut(in.Text(), " ")
+		var err error
+		switch verb {
+		case "stop":
+			err = c.StopAgent(agent)
+		case "start":
+			err = c.StartAgent(agent)
+		default:
+			err = fmt.Errorf("unknown: %s", verb)
+		}
+		if err != nil {
+			fmt.Println("failed:", err)
+		} else {
+			fmt.Println("done:", in.Text())
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package fault
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/e2e/program"
+	"github.com/perigee-sched/perigee/scheduler/zookeeper/zktest"
+)
+
+// scheduler is a process, which reaches ZooKeeper and Mesos through proxies of
+// its own. It is called by one goroutine, but for what loads and consumers use.
+type scheduler struct {
+	*program.Process
+	*client.Client // which does not repeat by itself
+	t              *testing.T
+	name           string
+	listen, url    string
+	args           []string
+	zookeeper      []*zktest.Proxy
+	mesos          *zktest.Proxy
+}
+
+// schedulerOptions say what a scheduler works with.
+type schedulerOptions struct {
+	name, cluster string
+	zookeepers    []string // host:port
+	credentials   string   // user:password
+	chroot        string
+	master        string
+	more          []string
+}
+
+// arguments of the command line.
+func (o schedulerOptions) arguments() []string {
+	args := []string{"scheduler", "--config", os.DevNull, "--cluster", o.cluster,
+		"--journal-url", "zk://" + strings.Join(o.zookeepers, ",") + o.chroot, "--journal-session-timeout", "4s",
+		"--journal-credentials", o.credentials, "--mesos-master", o.master,
+		"--mesos-framework-name", "fault-" + o.cluster, "--mesos-failover-timeout", "10m",
+		"--executor-url", built.executor, "--executor-cache-dir", filepath.Join(built.dir, "cache")}
+	if os.Geteuid() == 0 {
+		args = append(args, "--defaults-user", "nobody")
+	}
+	return append(args, o.more...)
+}
+
+// newScheduler does not start it yet.
+func newScheduler(t *testing.T, o schedulerOptions) *scheduler {
+	t.Helper()
+	s := &scheduler{t: t, name: o.name}
+	proxy := func(target string) *zktest.Proxy {
+		p, err := zktest.NewProxy(target)
+		require.NoError(t, err)
+		t.Cleanup(p.Close)
+		return p
+	}
+	for i, z := range o.zookeepers {
+		s.zookeeper = append(s.zookeeper, proxy(z))
+		o.zookeepers[i] = s.zookeeper[i].Address
+	}
+	s.mesos = proxy(o.master)
+	o.master = s.mesos.Address
+	s.args = o.arguments()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s.listen = l.Addr().String()
+	s.url = "http://" + s.listen
+	require.NoError(t, l.Close())
+	s.Client, err = client.New(s.url, client.WithActor("tester"), client.WithPatience(0),
+		client.WithHTTPClient(&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}))
+	require.NoError(t, err)
+	t.Cleanup(func() { endAll(t, s.Process) })
+	return s
+}
+
+// start starts the process, and waits until its API answers.
+func (s *scheduler) start() {
+	s.t.Helper()
+	p, err := program.Start(built.dir, s.name, built.perigee, append(s.args, "--api-listen", s.listen)...)
+	require.NoError(s.t, err)
+	s.Process = p
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err = p.Stdout.Await(ctx, "answers at ")
+	require.NoError(s.t, err, s.Stderr)
+}
+
+// kill kills the process with -9.
+func (s *scheduler) kill() { s.end(syscall.SIGKILL) }
+
+// end sends a signal and waits for the end.
+func (s *scheduler) end(signal os.Signal) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	require.NoError(s.t, s.End(ctx, signal))
+}
+
+func (s *scheduler) signal(signal os.Signal) {
+	s.t.Helper()
+	require.NoError(s.t, s.Cmd.Process.Signal(signal))
+}
+
+// alive says that the process is still the one that was started.
+func (s *scheduler) alive() error {
+	select {
+	case <-s.Ended:
+		return fmt.Errorf("%s ended by itself: %s", s.name, lastLines(s.Stderr.String(), 5))
+	default:
+		return nil
+	}
+}
+
+// cutZooKeeper cuts the scheduler off from all of ZooKeeper.
+func (s *scheduler) cutZooKeeper() {
+	for _, p := range s.zookeeper {
+		p.Cut(true)
+	}
+}
+
+func (s *scheduler) restoreZooKeeper() {
+	for _, p := range s.zookeeper {
+		p.Restore()
+	}
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// quickly is a context for one request.
+func quickly() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 8*time.Second)
+}
