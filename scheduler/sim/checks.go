@@ -28,6 +28,7 @@ type checks struct {
 	removed  map[string]bool      // keys of runs that went with their jobs in the step that began them
 
 	taken      map[string]bool            // ids of tasks in ACCEPTs that Mesos took
+	lastEpoch  uint64                     // that wrote an entry
 	subscribed map[uint64]uint64          // SUBSCRIBEs by epoch
 	updates    map[string]core.MesosState // that came, by uuid
 	changed    []*record.Task             // by this entry

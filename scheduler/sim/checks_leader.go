@@ -34,6 +34,14 @@ func (c *checks) commanded(s *schedulerProcess, call queuedCall) {
 	}
 }
 
+// oneWriter: once a leader has written, none before it does.
+func (c *checks) oneWriter(e *entry) {
+	if e.epoch < c.lastEpoch {
+		c.fail("one writer: an entry of epoch %d follows one of epoch %d", e.epoch, c.lastEpoch)
+	}
+	c.lastEpoch = e.epoch
+}
+
 // acknowledged: what is acknowledged will not come again, so the journal must
 // know what it told.
 func (c *checks) acknowledged(t *record.Task, call core.Acknowledge) {

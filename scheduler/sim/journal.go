@@ -83,6 +83,7 @@ func (j *journal) append(e *entry) verdict {
 	case e.epoch != j.epoch, e.index != j.index+1:
 		return fenced
 	}
+	j.w.checks.oneWriter(e)
 	j.index++
 	j.entries[j.index] = e
 	delete(j.entries, j.index-64)

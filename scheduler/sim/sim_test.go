@@ -5,11 +5,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -19,6 +21,15 @@ var (
 	seeds  = flag.Int("sim.seeds", 20, "play this many seeds; make sim plays 2,000")
 	agents = flag.Int("sim.agents", 20, "agents")
 	steps  = flag.Int("sim.steps", 2000, "steps of each seed")
+	large  = flag.Int("sim.large", 0, "play this many seeds with 5,000 agents; make sim plays 20")
+	keep   = flag.Bool("sim.keep", false, "write the shortest scripts found for the mutants into testdata/scripts")
+	shrink = flag.Duration("sim.shrink", 20*time.Second, "how long to look for a shorter way to the first failure")
+)
+
+// The large simulation: fewer steps, since each meets so much more.
+const (
+	largeAgents = 5000
+	largeSteps  = 400
 )
 
 // TestSeeds plays random seeds. `make sim` plays many more.
@@ -31,6 +42,20 @@ func TestSeeds(t *testing.T) {
 		require.NoError(t, Run(opts))
 		return
 	}
+	play(t, *seeds, Options{Agents: *agents, Steps: *steps})
+}
+
+// TestLarge plays seeds with many agents.
+func TestLarge(t *testing.T) {
+	if *large == 0 {
+		t.Skip("play it with -sim.large 20, or make sim")
+	}
+	play(t, *large, Options{Agents: largeAgents, Steps: largeSteps})
+}
+
+// play plays seeds from 1 up on all processors, and shows the shortest way to
+// the first failure.
+func play(t *testing.T, seeds int, opts Options) {
 	var next atomic.Uint64
 	var mu sync.Mutex
 	var failures []error
@@ -39,24 +64,31 @@ func TestSeeds(t *testing.T) {
 		wg.Go(func() {
 			for {
 				n := next.Add(1)
-				if n > uint64(*seeds) {
+				if n > uint64(seeds) {
 					return
 				}
-				if err := Run(Options{Seed: n, Agents: *agents, Steps: *steps}); err != nil {
+				one := opts
+				one.Seed = n
+				if err := Run(one); err != nil {
 					mu.Lock()
 					failures = append(failures, err)
 					enough := len(failures) >= 5
 					mu.Unlock()
 					if enough {
-						next.Store(uint64(*seeds))
+						next.Store(uint64(seeds))
 					}
 				}
 			}
 		})
 	}
 	wg.Wait()
+	var first *Failure
+	if errors.As(errors.Join(failures...), &first) && *shrink > 0 {
+		script, f := Shrink(first, *shrink)
+		t.Logf("the shortest script found for seed %d, to be kept in testdata/scripts:\n%s", first.Options.Seed, script.Text(f.What, f.Remarks))
+	}
 	require.NoError(t, errors.Join(failures...))
-	t.Logf("%d seeds × %d agents × %d steps", *seeds, *agents, *steps)
+	t.Logf("%d seeds × %d agents × %d steps", seeds, opts.Agents, opts.Steps)
 }
 
 // TestRegressions plays the seeds that once failed.
@@ -77,19 +109,82 @@ func TestRegressions(t *testing.T) {
 	}
 }
 
-// TestMutants breaks the scheduler on purpose and sees that a seed finds out.
+// TestScripts plays what once failed, shortened. One of a mutant must fail.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/scripts/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			script, err := ParseScript(string(text))
+			require.NoError(t, err)
+			err = Run(script.Options())
+			if script.Mutant == MutantNone {
+				require.NoError(t, err)
+				return
+			}
+			require.Error(t, err)
+			what, _, _ := strings.Cut(string(text), "\n")
+			require.Equal(t, rule(strings.TrimPrefix(what, "# ")), rule(err.Error()))
+			script.Mutant = MutantNone
+			require.NoError(t, Run(script.Options()), "without the mutant")
+		})
+	}
+}
+
+// mutantSeeds are enough to find each mutant; make sim plays many more.
+const mutantSeeds = 100
+
+// TestMutants breaks the schedulers on purpose and sees that a seed finds out.
 func TestMutants(t *testing.T) {
 	for _, m := range Mutants {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			for n := uint64(1); n <= 100; n++ {
-				if err := Run(Options{Seed: n, Agents: 20, Steps: 2000, Mutant: m}); err != nil {
-					what, _, _ := strings.Cut(err.Error(), "\n")
-					t.Logf("seed %d: %s", n, what)
-					return
-				}
+			f := firstFailure(m)
+			require.NotNil(t, f, "not found out in %d seeds", mutantSeeds)
+			what, _, _ := strings.Cut(f.What, "\n")
+			t.Logf("seed %d: %s", f.Options.Seed, what)
+			if *keep {
+				script, last := Shrink(f, *shrink)
+				file := "testdata/scripts/" + strings.NewReplacer(" ", "-", "'", "").Replace(string(m)) + ".txt"
+				require.NoError(t, os.WriteFile(file, []byte(script.Text(last.What, last.Remarks)), 0o644))
 			}
-			t.Fatal("not found out in 100 seeds")
 		})
 	}
+}
+
+func firstFailure(m Mutant) *Failure {
+	for n := uint64(1); n <= mutantSeeds; n++ {
+		var f *Failure
+		if errors.As(Run(Options{Seed: n, Agents: 20, Steps: 2000, Mutant: m}), &f) {
+			return f
+		}
+	}
+	return nil
+}
+
+// TestShrink: what is left of a failure breaks the same rule, and is short.
+func TestShrink(t *testing.T) {
+	t.Parallel()
+	f := firstFailure(MutantDeadline)
+	require.NotNil(t, f)
+	script, last := Shrink(f, time.Minute)
+	require.Equal(t, rule(f.What), rule(last.What))
+	require.Less(t, len(script.Steps), 60)
+	text := script.Text(last.What, last.Remarks)
+	again, err := ParseScript(text)
+	require.NoError(t, err)
+	require.Equal(t, script, again)
+	t.Log("\n" + text)
+}
+
+func TestParseScript_NamesTheLine(t *testing.T) {
+	t.Parallel()
+	_, err := ParseScript("seed 1\n2 dance\n")
+	require.EqualError(t, err, `line 2: there is no action "dance"`)
+	_, err = ParseScript("seed 1\n\ntwo user\n")
+	require.ErrorContains(t, err, "line 3: ")
 }

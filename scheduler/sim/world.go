@@ -46,6 +46,7 @@ type world struct {
 	timers     timers
 	calm       bool // no more faults, no more work
 	chosen     []Choice
+	remarks    map[int]string
 }
 
 const schedulerCount = 3
@@ -55,8 +56,9 @@ type Failure struct {
 	Options Options // to play it again
 	Step    int
 	What    string
-	Recent  []string // the last steps
-	Chosen  []Choice // all that was done
+	Recent  []string       // the last steps
+	Chosen  []Choice       // all that was done
+	Remarks map[int]string // by step: the first thing that happened
 }
 
 func (f *Failure) Error() string {
@@ -77,6 +79,7 @@ func Run(opts Options) (failure error) {
 		byName:   map[string]*agent{},
 		registry: map[string][]byte{},
 		inactive: map[*agent]bool{},
+		remarks:  map[int]string{},
 	}
 	w.rng = rand.New(w.pcg)
 	w.checks = newChecks(w)
@@ -89,7 +92,7 @@ func Run(opts Options) (failure error) {
 			if _, ours := p.(failed); !ours {
 				what = fmt.Sprintf("panic: %v\n%s", p, stack())
 			}
-			failure = &Failure{Options: opts, Step: w.n, What: what, Recent: w.checks.recent(), Chosen: w.chosen}
+			failure = &Failure{Options: opts, Step: w.n, What: what, Recent: w.checks.recent(), Chosen: w.chosen, Remarks: w.remarks}
 		}
 	}()
 	w.begin()
@@ -132,7 +135,11 @@ func (w *world) choose(step int) { w.pcg.Seed(w.opts.Seed, uint64(step)) }
 func (w *world) chance(n int) bool { return w.rng.IntN(n) == 0 }
 
 func (w *world) trace(format string, args ...any) {
-	line := fmt.Sprintf("%s %s", w.now.Format("15:04:05.000"), fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	if w.opts.Script != nil && w.remarks[w.n] == "" {
+		w.remarks[w.n] = text
+	}
+	line := w.now.Format("15:04:05.000 ") + text
 	w.checks.note(line)
 	if w.opts.Trace != nil {
 		w.opts.Trace(line)
