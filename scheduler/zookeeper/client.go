@@ -169,7 +169,7 @@ func (c *Client) current() (*Session, error) {
 	}
 	if c.session != nil {
 		c.options.Logger.Warn("zookeeper session expired: another begins")
-		c.session.close()
+		c.session.wire.close() // the rest of it ends by itself
 	}
 	var err error
 	c.session, err = newSession(c)

@@ -58,6 +58,8 @@ func Run(t *testing.T, fresh func(t *testing.T) *Storage) {
 		{"a bad source changes nothing", testBadSource},
 		{"compaction runs beside appends", testCompactBesideAppends},
 		{"a damaged snapshot costs nothing", testDamagedSnapshot},
+		{"a follower sees every group once, and leads from there", testFollow},
+		{"a follower that compaction overtook is told", testFollowBehind},
 		{"an append whose operation fails is resolved", testFaultyAppends},
 		{"a lead whose operation fails can be repeated", testFaultyLead},
 		{"kill -9 at any moment keeps the acknowledged prefix", testKill},

@@ -28,13 +28,18 @@ func (j *Journal) Lead(ctx context.Context, apply journal.Applier) (journal.Posi
 		c.apply = apply
 	}
 	at, err := j.lead(ctx, c, apply)
-	if err == nil || !zookeeper.Passing(err) && ctx.Err() == nil {
+	if err == nil || !passing(ctx, err) {
 		j.cursor = nil
 	}
 	if err != nil {
 		return journal.Position{}, fmt.Errorf("lead journal: %w", err)
 	}
 	return at, nil
+}
+
+// passing reports whether what was passed before err is still of use.
+func passing(ctx context.Context, err error) bool {
+	return zookeeper.Passing(err) || ctx.Err() != nil && errors.Is(err, ctx.Err())
 }
 
 // lead raises the epoch first: what can be read on this session after that is all there will be of
@@ -107,15 +112,14 @@ func (j *Journal) Follow(ctx context.Context, apply journal.Applier) error {
 		if err == nil {
 			err = j.follow(ctx, s, apply)
 		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case zookeeper.Passing(err):
-			j.log.Warn("following the journal is interrupted", "error", err)
-		default:
+		if !passing(ctx, err) {
 			j.cursor = nil
 			return fmt.Errorf("follow journal: %w", err)
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		j.log.Warn("following the journal is interrupted", "error", err)
 	}
 }
 
