@@ -35,7 +35,7 @@ func (s *Server) tellRole(w *response) {
 	v, leader := s.Scheduler.View(), s.Scheduler.Leader()
 	w.setIndex(v)
 	w.Header().Set(api.HeaderRole, api.RoleStandby)
-	if v.Leads {
+	if s.Scheduler.Leads() {
 		w.Header().Set(api.HeaderRole, api.RoleLeader)
 	}
 	if leader != "" {

@@ -31,6 +31,8 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case v.Leads && s.Scheduler.Status().Stalled != "":
 		notReady("this scheduler cannot write: %s", s.Scheduler.Status().Stalled)
+	case v.Leads && !s.Scheduler.Leads():
+		notReady("this scheduler cannot renew its lease, and does not know who leads")
 	case v.Leads && !v.Observed.Subscribed:
 		notReady("this scheduler is not subscribed to a Mesos master")
 	case v.Leads:

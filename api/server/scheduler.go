@@ -38,7 +38,7 @@ func (s *Server) scheduler() api.Scheduler {
 		Address: status.Address, Version: s.apiConfig().Info.Version, Cluster: s.Cluster, Role: api.RoleStandby,
 		Leader: status.Leader, Index: v.Index, Epoch: v.Epoch, NotWritable: status.Stalled, Schedulers: status.Schedulers,
 	}
-	if v.Leads {
+	if status.Leads {
 		out.Role = api.RoleLeader
 	}
 	if out.NotWritable == "" && out.Leader == "" {

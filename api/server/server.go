@@ -37,6 +37,8 @@ type Scheduler interface {
 	Follow(after string) (*engine.Follower, error)
 	// Standby says whether another scheduler may lead instead of this one.
 	Standby() bool
+	// Leads says whether this scheduler leads, and knows that no other does.
+	Leads() bool
 	// Leader is the address of the scheduler that leads, "" when unknown.
 	Leader() string
 	// Status says what part this scheduler has.

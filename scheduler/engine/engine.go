@@ -128,19 +128,34 @@ func (e *Engine) Do(ctx context.Context, r core.Request) (core.Result, *View, er
 	if err := l.submit(ctx, r, w); err != nil {
 		return core.Result{}, nil, err
 	}
-	select {
-	case <-w.done:
-	case <-l.stopped:
+	for {
+		look := time.NewTimer(limboMost)
 		select {
 		case <-w.done:
-		default: // it came after all others were answered
-			return core.Result{}, nil, errShuttingDown
+			look.Stop()
+			return w.result, e.View(), w.err
+		case <-l.stopped:
+			look.Stop()
+			select {
+			case <-w.done:
+				return w.result, e.View(), w.err
+			default: // it came after all others were answered
+				return core.Result{}, nil, errShuttingDown
+			}
+		case <-ctx.Done():
+			look.Stop()
+			return core.Result{}, nil, ctx.Err()
+		case <-look.C:
+			if l.inLimbo() {
+				return core.Result{}, nil, ErrUnknownOutcome
+			}
 		}
-	case <-ctx.Done():
-		return core.Result{}, nil, ctx.Err()
 	}
-	return w.result, e.View(), w.err
 }
+
+// limboMost is how long a write waits while nothing can be written, before who
+// asked is told.
+const limboMost = 2 * time.Second
 
 func (e *Engine) whoLeads() string {
 	if leader := e.Leader(); leader != "" && leader != e.opts.Elected.Address {

@@ -49,6 +49,19 @@ func newLeadership(e *Engine, term lease.Term) *leadership {
 	return l
 }
 
+// notRenewed is why a leader does nothing whose lease may have ended.
+const notRenewed = "its lease is not renewed, so another may lead"
+
+// inTerm says whether at a time nobody else could have been elected.
+func (l *leadership) inTerm(at time.Time) bool {
+	return l.term == nil || at.Before(l.term.Deadline())
+}
+
+// inLimbo says whether what waits may wait until another leads.
+func (l *leadership) inLimbo() bool {
+	return l.term != nil && (l.stalled.reason() != "" || !l.inTerm(l.e.now()))
+}
+
 func (l *leadership) deliver(ctx context.Context, events ...core.Event) error {
 	inputs := make([]input, len(events))
 	for i, ev := range events {
@@ -60,6 +73,9 @@ func (l *leadership) deliver(ctx context.Context, events ...core.Event) error {
 func (l *leadership) submit(ctx context.Context, r core.Request, w *waiter) error {
 	if err := l.stalled.refuse(l.e.now()); err != nil {
 		return err
+	}
+	if !l.inTerm(l.e.now().Add(-refuseAfter)) {
+		return fmt.Errorf("%w: %s; nothing was changed", ErrUnavailable, notRenewed)
 	}
 	return l.send(ctx, []input{{event: r, waiter: w}})
 }

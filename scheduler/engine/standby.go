@@ -214,10 +214,17 @@ func (e *Engine) StepDown(ctx context.Context) error {
 // ErrAlone means that no other scheduler can lead.
 var ErrAlone = errors.New("no other scheduler can lead: the journal is kept on this machine alone")
 
+// Leads says whether this scheduler leads and its lease says that nobody else
+// can. One that is cut off from the others does not know who leads.
+func (e *Engine) Leads() bool {
+	l := e.current.Load()
+	return l != nil && e.View().Leads && l.inTerm(e.now())
+}
+
 // Leader returns the address of the scheduler that leads, "" when none does or
 // that cannot be told. It may be this one's before View says that it leads.
 func (e *Engine) Leader() string {
-	if e.View().Leads {
+	if e.Leads() {
 		return e.opts.Elected.Address
 	}
 	if e.opts.Lease == nil {
@@ -247,9 +254,11 @@ type Status struct {
 
 // Status of this scheduler.
 func (e *Engine) Status() Status {
-	s := Status{Leads: e.View().Leads, Address: e.opts.Elected.Address, Leader: e.Leader()}
+	s := Status{Leads: e.Leads(), Address: e.opts.Elected.Address, Leader: e.Leader()}
 	if l := e.current.Load(); l != nil {
-		s.Stalled = l.stalled.reason()
+		if s.Stalled = l.stalled.reason(); s.Stalled == "" && e.View().Leads && !s.Leads {
+			s.Stalled = notRenewed
+		}
 	}
 	if c, ok := e.opts.Lease.(interface{ Candidates() []string }); ok {
 		s.Schedulers = c.Candidates()

@@ -307,6 +307,7 @@ func TestCallsWithoutAWriteNeedTheLease(t *testing.T) {
 				s.a().pass(2 * time.Second)
 				require.Len(t, s.a().mesos.all(), calls+1)
 				require.NotEmpty(t, s.a().engine.Status().Stalled)
+				require.False(t, s.a().engine.Leads(), "it cannot know")
 				refused := s.a().ask(t.Context(), runs("etl/prod/load", 1))
 				require.ErrorIs(t, refused.err, engine.ErrUnavailable)
 				require.ErrorContains(t, refused.err, "lease is not renewed")

@@ -323,15 +323,13 @@ func (w *writer) mayCall(batch []effects) bool {
 	return true
 }
 
-func (w *writer) inTerm() bool {
-	return w.l.term == nil || w.e.now().Before(w.l.term.Deadline())
-}
+func (w *writer) inTerm() bool { return w.l.inTerm(w.e.now()) }
 
 // awaitTerm waits while another scheduler may have been elected. The lease may
 // yet be renewed: then all goes on.
 func (w *writer) awaitTerm(ctx context.Context) error {
 	w.e.log.Warn("the lease is not renewed, so another scheduler may lead: calls to Mesos are withheld")
-	w.l.stalled.begin(w.e.now(), "its lease is not renewed")
+	w.l.stalled.begin(w.e.now(), notRenewed)
 	defer w.l.stalled.end()
 	for !w.inTerm() {
 		select {
