@@ -84,8 +84,9 @@ func (r *logReader) followOne(ctx context.Context, w logWriter) error {
 	if err != nil {
 		return err
 	}
+	read := &countingReader{n: from}
 	for {
-		body, err := r.client.FollowFile(ctx, w.task, r.file, from)
+		body, err := r.client.FollowFileAfter(ctx, w.task, r.file, read.n, read.last)
 		if err != nil {
 			if unreachable(err) && ctx.Err() == nil {
 				if err := pause(ctx); err != nil {
@@ -95,10 +96,9 @@ func (r *logReader) followOne(ctx context.Context, w logWriter) error {
 			}
 			return err
 		}
-		counted := &countingReader{r: body}
-		err = r.copy(counted, w)
+		read.r = body
+		err = r.copy(read, w)
 		body.Close()
-		from += counted.n
 		if err == nil || ctx.Err() != nil || !errors.Is(err, io.ErrUnexpectedEOF) && !unreachable(err) {
 			return err
 		}
@@ -118,14 +118,18 @@ func pause(ctx context.Context) error {
 	}
 }
 
+// countingReader knows where in a file it is.
 type countingReader struct {
-	r io.Reader
-	n int64
+	r    io.Reader
+	n    int64
+	last []byte // bytes before n
 }
 
 func (c *countingReader) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	c.n += int64(n)
+	c.last = append(c.last, b[:n]...)
+	c.last = bytes.Clone(c.last[max(0, len(c.last)-512):])
 	return n, err
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/url"
@@ -58,8 +59,21 @@ func (c *Client) ReadFile(ctx context.Context, task, path string, offset, length
 // io.ErrUnexpectedEOF when the connection or the scheduler went away. The
 // caller closes it.
 func (c *Client) FollowFile(ctx context.Context, task, path string, offset int64) (io.ReadCloser, error) {
+	return c.FollowFileAfter(ctx, task, path, offset, nil)
+}
+
+// followMark is how many of the last bytes are enough to find them again.
+const followMark = 256
+
+// FollowFileAfter goes on after a FollowFile that broke off: offset is where it
+// was if the file was not rotated since then, last the last bytes that it read
+// (some hundreds are enough), by which the place is found otherwise.
+func (c *Client) FollowFileAfter(ctx context.Context, task, path string, offset int64, last []byte) (io.ReadCloser, error) {
 	q := content(path, offset)
 	q.Set("follow", "true")
+	if len(last) > 0 {
+		q.Set("after", base64.RawURLEncoding.EncodeToString(last[max(0, len(last)-followMark):]))
+	}
 	return c.stream(ctx, contentPath(task), q)
 }
 

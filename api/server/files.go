@@ -52,9 +52,10 @@ func (s *Server) find(ctx context.Context, in *SandboxPath) (*sandbox, string, e
 
 type readFileInput struct {
 	SandboxPath
-	Offset int64 `query:"offset" doc:"Where to begin, in bytes; a negative one counts from the file's end"`
-	Length int64 `query:"length" default:"-1" minimum:"-1" doc:"Most bytes to read; -1 is to the end"`
-	Follow bool  `query:"follow" doc:"Go on as the file grows, until the task has ended"`
+	Offset int64  `query:"offset" doc:"Where to begin, in bytes; a negative one counts from the file's end"`
+	Length int64  `query:"length" default:"-1" minimum:"-1" doc:"Most bytes to read; -1 is to the end"`
+	Follow bool   `query:"follow" doc:"Go on as the file grows, until the task has ended"`
+	After  string `query:"after" maxLength:"1024" doc:"With follow: the last bytes that were read, in base64url. They are looked for where offset says, then in the whole file and the rotated ones"`
 }
 
 func (s *Server) readFile(ctx context.Context, in *readFileInput) (*huma.StreamResponse, error) {

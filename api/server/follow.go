@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
 	"time"
 
@@ -23,6 +24,10 @@ func (s *Server) followFile(ctx context.Context, in *readFileInput) (*huma.Strea
 	file, err := inside(in.Path)
 	if err != nil {
 		return nil, err
+	}
+	last, err := base64.RawURLEncoding.DecodeString(in.After)
+	if err != nil {
+		return nil, wrongInput("query.after", in.After, "is not base64url without padding")
 	}
 	v, err := s.view(ctx, in.Reading)
 	if err != nil {
@@ -47,7 +52,7 @@ func (s *Server) followFile(ctx context.Context, in *readFileInput) (*huma.Strea
 		defer cancel()
 		asBytes(w)
 		w.WriteHeader(http.StatusOK)
-		f := following{s: s, w: w, control: http.NewResponseController(w), task: in.Task, file: file, offset: in.Offset}
+		f := following{s: s, w: w, control: http.NewResponseController(w), task: in.Task, file: file, offset: in.Offset, last: last}
 		if w.head {
 			return
 		}
@@ -65,6 +70,7 @@ type following struct {
 	task    string
 	file    string
 	offset  int64
+	last    []byte // read before offset by an earlier stream
 
 	tail     *tail
 	failures int
@@ -133,7 +139,11 @@ func (f *following) placed(ctx context.Context) bool {
 func (f *following) read(ctx context.Context, box *sandbox) ([]byte, error) {
 	if f.tail == nil {
 		t := &tail{read: box.read, file: f.file}
-		if err := t.start(ctx, f.offset); err != nil {
+		begin := func() error { return t.start(ctx, f.offset) }
+		if len(f.last) > 0 {
+			begin = func() error { return t.resume(ctx, f.offset, f.last) }
+		}
+		if err := begin(); err != nil {
 			return nil, err
 		}
 		f.tail = t

@@ -177,7 +177,6 @@ func (t *tail) search(ctx context.Context) error {
 	if t.done != nil {
 		off, mark, shift = t.done.size, t.done.mark, 1
 	}
-	oldest := 0
 	for n := t.n + 1 + shift; n <= maxRotated && !t.fresh; n++ {
 		holds, err := t.holds(ctx, n, off, mark)
 		if err != nil {
@@ -195,6 +194,12 @@ func (t *tail) search(ctx context.Context) error {
 			break
 		}
 	}
+	return t.startOldest(ctx)
+}
+
+// startOldest begins with the oldest file there is.
+func (t *tail) startOldest(ctx context.Context) error {
+	oldest := 0
 	for n := 1; n <= maxRotated; n++ {
 		there, err := t.exists(ctx, n)
 		if err != nil {

@@ -179,3 +179,54 @@ func TestReadAnswer(t *testing.T) {
 		require.Error(t, err, bad)
 	}
 }
+
+// A reader whose stream broke off finds its place again, whatever was rotated
+// meanwhile.
+func TestTail_ResumesAfterWhatWasRead(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 2))
+		log := &rotating{keep: 50, files: []string{""}, chunk: 300 + random.IntN(2000)}
+		var written, got strings.Builder
+		lines, offset := 0, int64(0)
+		for range 10 {
+			for range random.IntN(60) {
+				line := fmt.Sprintf("%d line %d\n", seed, lines)
+				lines++
+				log.files[0] += line
+				written.WriteString(line)
+				if random.IntN(20) == 0 {
+					log.rotate()
+				}
+			}
+			tail := &tail{read: log.read, file: "log"}
+			last := got.String()[max(0, got.Len()-256):]
+			if last == "" {
+				require.NoError(t, tail.startOldest(t.Context()))
+			} else {
+				require.NoError(t, tail.resume(t.Context(), offset, []byte(last)))
+			}
+			for range random.IntN(20) {
+				data, err := tail.next(t.Context())
+				require.NoError(t, err)
+				got.Write(data)
+				offset += int64(len(data))
+			}
+		}
+		tail := &tail{read: log.read, file: "log"}
+		if got.Len() > 0 {
+			require.NoError(t, tail.resume(t.Context(), offset, []byte(got.String()[max(0, got.Len()-256):])))
+		} else {
+			require.NoError(t, tail.startOldest(t.Context()))
+		}
+		for {
+			data, err := tail.next(t.Context())
+			require.NoError(t, err)
+			if len(data) == 0 {
+				break
+			}
+			got.Write(data)
+		}
+		require.Equal(t, written.String(), got.String(), "seed %d", seed)
+	}
+}
