@@ -19,7 +19,7 @@ type action struct {
 var actions = []action{
 	{"receive", 3300, func(w *world) { w.anyOf((*schedulerProcess).receive) }},
 	{"progress", 2500, func(w *world) { w.anyOf((*schedulerProcess).progress) }},
-	{"advance", 2950, (*world).advance},
+	{"advance", 2925, (*world).advance},
 	{"user", 700, func(w *world) { w.users.act() }},
 
 	{"scheduler-dies", 80, (*world).schedulerDies},
@@ -28,7 +28,7 @@ var actions = []action{
 	{"hand-over", 20, (*world).handOver},
 	{"journal-cut-off", 40, (*world).cutOff},
 	{"answers-lost", 60, func(w *world) { w.losing += 1 + w.rng.IntN(3) }},
-	{"clock-jumps", 15, (*world).clockJumps},
+	{"clock-jumps", 40, (*world).clockJumps},
 	{"disconnect", 50, (*world).disconnect},
 	{"mesos-cut-off", 15, (*world).cutOffMesos},
 	{"agent-stops", 100, (*world).agentStops},

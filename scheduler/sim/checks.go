@@ -78,11 +78,7 @@ func (c *checks) beforeCall(call core.Call) {
 // written checks one record as it becomes durable.
 func (c *checks) written(key string, before, after core.Record) {
 	if old, ok := before.(*record.Job); ok && after == nil {
-		for name := range c.instant {
-			if strings.HasPrefix(name, old.Key+" at ") {
-				delete(c.instant, name) // another job may have the name, and clocks differ
-			}
-		}
+		c.jobGone(old)
 	}
 	if before == nil && after == nil {
 		c.removed[key] = true
@@ -102,6 +98,10 @@ func (c *checks) written(key string, before, after core.Record) {
 		c.deployWritten(old, after)
 	case *record.Job:
 		old, ok := before.(*record.Job)
+		if ok && old.CreatedAt != after.CreatedAt {
+			c.jobGone(old) // and another made, in one entry
+			ok = false
+		}
 		if !ok {
 			return
 		}
@@ -128,6 +128,16 @@ func (c *checks) written(key string, before, after core.Record) {
 		}
 		c.instant[name] = true
 		c.told[after.Job] += max(1, int(after.Missed))
+	}
+}
+
+// jobGone forgets the instants of a cron: another may have its name, and clocks
+// differ.
+func (c *checks) jobGone(j *record.Job) {
+	for name := range c.instant {
+		if strings.HasPrefix(name, j.Key+" at ") {
+			delete(c.instant, name)
+		}
 	}
 }
 
