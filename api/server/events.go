@@ -28,7 +28,7 @@ type eventsInput struct {
 	Type        string `query:"type" doc:"Patterns of types, separated by commas: task.*,deploy.failed"`
 }
 
-func (s *Server) followEvents(_ context.Context, in *eventsInput) (*huma.StreamResponse, error) {
+func (s *Server) followEvents(ctx context.Context, in *eventsInput) (*huma.StreamResponse, error) {
 	wanted, err := in.wanted()
 	if err != nil {
 		return nil, err
@@ -40,6 +40,9 @@ func (s *Server) followEvents(_ context.Context, in *eventsInput) (*huma.StreamR
 	if after != "" {
 		if _, err := engine.ParseEventID(after); err != nil {
 			return nil, newProblem(http.StatusBadRequest, "%v", err).kind("invalid")
+		}
+		if _, err := s.view(ctx, Reading{}); err != nil { // before the journal is read, no event is known
+			return nil, err
 		}
 	}
 	follower, err := s.Scheduler.Follow(after)
