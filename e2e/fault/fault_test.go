@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -115,7 +117,7 @@ func leaderCutOffFromZooKeeper(w *world) {
 	defer cancel()
 	_, err := cut.Job(ctx, web)
 	require.NoError(w, err, "reads go on")
-	_, err = cut.ScaleJob(ctx, guest, 1, client.WriteOptions{})
+	_, err = cut.PauseJob(ctx, idle, "never", client.WriteOptions{})
 	require.Error(w, err)
 	cut.restoreZooKeeper()
 	w.awaitStandby(cut)
@@ -181,28 +183,85 @@ func zooKeeperNodesKilled(w *world) {
 
 func masterRestarted(w *world) {
 	before, pids := w.living(web)
+	ends := w.holdRun("master")
 	w.mesos.kill()
+	ends() // while neither master nor agents are there
 	w.mesos.start()
 	w.leader()
+	w.awaitSucceeded("master")
 	w.awaitReady(web, 3)
 	after, _ := w.living(web)
 	require.Equal(w, before, after, "tasks were replaced")
 	require.NoError(w, pids())
 }
 
+// All three agents, since each may have tasks.
 func agentRestarted(w *world) {
 	before, pids := w.living(web)
+	ends := w.holdRun("agent")
 	for _, agent := range w.mesos.agents {
 		w.mesos.order("stop " + agent)
 	}
+	ends()
 	require.NoError(w, pids())
 	for _, agent := range w.mesos.agents {
 		w.mesos.order("start " + agent)
 	}
+	w.awaitSucceeded("agent")
 	w.awaitReady(web, 3)
 	after, _ := w.living(web)
 	require.Equal(w, before, after, "tasks were replaced")
 	require.NoError(w, pids())
+}
+
+// holdRun starts a run and waits until it is at work. What it returns lets it
+// end, and waits until it has.
+func (w *world) holdRun(name string) (ends func()) {
+	w.Helper()
+	gate := filepath.Join(built.dir, "gate-"+name)
+	key, before := "gated-"+name, len(w.effectsOf(gated))
+	eventually(w.T, "the run starts", func() error {
+		return w.anyone(func(ctx context.Context, s *scheduler) error {
+			_, err := s.StartRuns(ctx, gated, []api.NewRun{{Parameters: map[string]string{"gate": gate}}}, client.WriteOptions{IdempotencyKey: key})
+			return err
+		})
+	})
+	var pid int
+	eventually(w.T, "the run is at work", func() error {
+		all := w.effectsOf(gated)
+		if len(all) != before+1 {
+			return fmt.Errorf("%d tasks of %s began", len(all), gated)
+		}
+		pid = all[len(all)-1].pid
+		return nil
+	})
+	return func() {
+		w.Helper()
+		require.NoError(w, os.WriteFile(gate, nil, 0o644))
+		eventually(w.T, "the run's process ends", func() error {
+			if program.Alive(pid) {
+				return errors.New("it lives")
+			}
+			return nil
+		})
+	}
+}
+
+// awaitSucceeded waits until a run that was held has succeeded, at its first
+// attempt.
+func (w *world) awaitSucceeded(name string) {
+	w.Helper()
+	eventually(w.T, "the run succeeds", func() error {
+		runs, err := w.runs(gated)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(runs, func(r api.Run) bool { return strings.HasSuffix(r.Parameters["gate"], "gate-"+name) })
+		if i < 0 || runs[i].State != "succeeded" || runs[i].Attempts != 1 {
+			return fmt.Errorf("the runs are %+v", runs)
+		}
+		return nil
+	})
 }
 
 func executorKilled(w *world) {
@@ -312,7 +371,7 @@ func (w *world) awaitWrite(s *scheduler) time.Time {
 	eventually(w.T, s.name+" answers a write", func() error {
 		ctx, cancel := quickly()
 		defer cancel()
-		_, err := s.PauseJob(ctx, guest, key, client.WriteOptions{IdempotencyKey: key})
+		_, err := s.PauseJob(ctx, idle, key, client.WriteOptions{IdempotencyKey: key})
 		return err
 	})
 	return time.Now()

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is for what should take a moment, on a machine that is busy.
-const patience = 15 * time.Second
+const patience = 40 * time.Second
 
 // built is made once for all tests.
 var built struct {

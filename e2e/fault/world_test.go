@@ -36,7 +36,8 @@ const (
 	elastic = "web/test/elastic" // one that is scaled all the time
 	sums    = "web/test/sums"    // runs that users start all the time
 	tick    = "web/test/tick"    // a cron that fires every other second
-	guest   = "web/test/guest"   // a run that is held until a file appears
+	gated   = "web/test/gated"   // runs that are held until a file appears
+	idle    = "web/test/idle"    // only written to
 )
 
 const tickEvery = 2 * time.Second
@@ -90,8 +91,9 @@ func (w *world) deployAll() {
 		w.service(web, 3, "0"),
 		{Job: sums, Kind: api.KindBatch, Command: w.effects.tell(), Resources: small(), Retries: 5,
 			Parameters: map[string]api.Parameter{"key": {}}},
-		{Job: guest, Kind: api.KindBatch, Command: w.effects.tell() + `; until test -e "$PARAM_GATE"; do sleep 0.1; done`,
+		{Job: gated, Kind: api.KindBatch, Command: w.effects.tell() + `; until test -e "$PARAM_GATE"; do sleep 0.05; done`,
 			Resources: small(), Parameters: map[string]api.Parameter{"gate": {}}},
+		{Job: idle, Kind: api.KindBatch, Command: "true", Resources: small()},
 		{Job: tick, Kind: api.KindCron, Command: w.effects.tell(), Resources: small(), Retries: 5,
 			Schedule: &api.Schedule{Cron: fmt.Sprintf("@every %v", tickEvery), Overlap: api.OverlapAllow, Missed: api.MissedAll, MaxRuns: 100, MaxMissed: 100}},
 	} {
@@ -102,7 +104,8 @@ func (w *world) deployAll() {
 
 // service is one whose deploys differ by their version.
 func (w *world) service(job string, instances int, version string) *api.Spec {
-	return &api.Spec{Job: job, Kind: api.KindService, Instances: &instances, Resources: small(),
+	after := api.Duration(300 * time.Millisecond)
+	return &api.Spec{Job: job, Ready: &api.Ready{After: &after}, Kind: api.KindService, Instances: &instances, Resources: small(),
 		Command: w.effects.tell() + "; exec sleep 1000000 # " + version}
 }
 
