@@ -64,7 +64,7 @@ func truth(b bool) float64 {
 func engineMetrics(e *engine.Engine) []prometheus.Collector {
 	s := &e.Stats
 	return []prometheus.Collector{
-		gauge("perigee_leads", "1 while this scheduler leads.", func() float64 { return truth(e.View().Leads) }),
+		gauge("perigee_leads", "1 while this scheduler leads, and knows that no other does.", func() float64 { return truth(e.Leads()) }),
 		gauge("perigee_epoch", "Leaderships that there were, the one under way included.", func() float64 { return float64(e.View().Epoch) }),
 		gauge("perigee_writable", "0 while this scheduler leads and can write nothing.", func() float64 { return truth(e.Status().Stalled == "") }),
 		gauge("perigee_knows_leader", "1 while this scheduler knows who leads.", func() float64 { return truth(e.Leader() != "") }),

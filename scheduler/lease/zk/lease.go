@@ -42,11 +42,12 @@ type Lease struct {
 	stop    context.CancelFunc
 	running errgroup.Group
 
-	mu      sync.Mutex
-	leader  string
-	skew    time.Duration
-	skewed  bool
-	serving *term
+	mu         sync.Mutex
+	leader     string
+	candidates []string // in their order, as last observed
+	skew       time.Duration
+	skewed     bool
+	serving    *term
 }
 
 // New begins to watch who leads. It returns at once, also while ZooKeeper is away.
@@ -70,6 +71,14 @@ func (l *Lease) Leader() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.leader
+}
+
+// Candidates returns the addresses of all that stand for election, the leader first; nil while that
+// cannot be told.
+func (l *Lease) Candidates() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.candidates)
 }
 
 // Skew is how far ZooKeeper's clock is ahead of this machine's, to within the time of one request;
@@ -223,7 +232,7 @@ func (l *Lease) observe(ctx context.Context) {
 		if ctx.Err() != nil || errors.Is(err, zookeeper.ErrClosed) {
 			return
 		}
-		l.setLeader("")
+		l.setCandidates(nil)
 		if !zookeeper.Passing(err) {
 			l.log.Error("who leads cannot be told", "error", err)
 		}
@@ -243,18 +252,14 @@ func (l *Lease) observeOn(ctx context.Context, s *zookeeper.Session) error {
 		if err != nil {
 			return err
 		}
-		leader := ""
-		if len(names) > 0 {
-			b, _, err := s.Get(election + "/" + sorted(names)[0])
-			if errors.Is(err, zk.ErrNoNode) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			leader = string(b)
+		all, err := addresses(s, names)
+		if errors.Is(err, zk.ErrNoNode) {
+			continue
 		}
-		l.setLeader(leader)
+		if err != nil {
+			return err
+		}
+		l.setCandidates(all)
 		select {
 		case <-changed:
 		case <-s.Expired():
@@ -265,8 +270,24 @@ func (l *Lease) observeOn(ctx context.Context, s *zookeeper.Session) error {
 	}
 }
 
-func (l *Lease) setLeader(address string) {
+// addresses returns those of the candidates, the leader's first.
+func addresses(s *zookeeper.Session, names []string) ([]string, error) {
+	var all []string
+	for _, n := range sorted(names) {
+		b, _, err := s.Get(election + "/" + n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, string(b))
+	}
+	return all, nil
+}
+
+func (l *Lease) setCandidates(all []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.leader = address
+	l.candidates, l.leader = all, ""
+	if len(all) > 0 {
+		l.leader = all[0]
+	}
 }
