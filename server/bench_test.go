@@ -23,28 +23,32 @@ import (
 	"github.com/perigee-sched/perigee/devcluster"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
+	"github.com/perigee-sched/perigee/scheduler/journal"
 	"github.com/perigee-sched/perigee/scheduler/journal/file"
+	"github.com/perigee-sched/perigee/scheduler/lease"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
 )
 
 // whole is all of a cluster in one process: users' HTTP requests, the API, the
-// scheduler with a journal on disk, the Mesos driver, and over HTTP again a
+// scheduler with its journal, the Mesos driver, and over HTTP again a
 // master with 20 simulated agents, whose tasks last 10 ms.
 type whole struct {
 	testing.TB
 	engine *engine.Engine
-	driver *mesos.Driver
 	url    string
 	client http.Client
 }
 
-// late is the driver, which is made after the engine that calls it.
-type late struct{ driver *mesos.Driver }
-
-// Perform implements engine.Caller.
-func (l *late) Perform(calls []core.Call) { l.driver.Perform(calls) }
-
+// begin has the journal in a local directory.
 func begin(b *testing.B) *whole {
+	b.Helper()
+	j, err := file.Open(b.TempDir(), file.Options{})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, j.Close()) })
+	return beginOn(b, j, nil)
+}
+
+func beginOn(b *testing.B, j journal.Journal, l lease.Lease) *whole {
 	b.Helper()
 	w := &whole{TB: b}
 	w.client.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
@@ -56,22 +60,20 @@ func begin(b *testing.B) *whole {
 	}
 	cluster, err := devcluster.Open(options)
 	require.NoError(b, err)
-	j, err := file.Open(b.TempDir(), file.Options{})
-	require.NoError(b, err)
 	executors := mesos.ExecutorOptions{URL: "http://127.0.0.1:1/executor", SHA256: strings.Repeat("0", 64)}
-	caller := new(late)
-	w.engine = engine.New(engine.Options{Journal: j, Caller: caller, Logger: quiet,
+	w.engine = engine.New(engine.Options{Journal: j, Lease: l, Logger: quiet,
+		Connect: func(deliver engine.Deliver) engine.Driver {
+			return mesos.New(mesos.Options{Master: cluster.MasterAddr(), Executor: executors, Deliver: deliver, Logger: quiet})
+		},
 		Core:    core.Config{Overhead: executors.Overhead(), DefaultUser: "nobody"},
 		Elected: core.Elected{Scheduler: "bench", Incarnation: "b1x7"}})
-	w.driver = mesos.New(mesos.Options{Master: cluster.MasterAddr(), Executor: executors, Deliver: w.engine.Deliver, Logger: quiet})
-	caller.driver = w.driver
 	s, err := server.New(server.Options{Scheduler: w.engine, Cluster: "bench", Log: quiet, Metrics: prometheus.NewRegistry()})
 	require.NoError(b, err)
 	front := httptest.NewServer(s.Handler())
 	w.url = front.URL
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
-	for name, run := range map[string]func(context.Context) error{"cluster": cluster.Run, "engine": w.engine.Run, "driver": w.driver.Run} {
+	for name, run := range map[string]func(context.Context) error{"cluster": cluster.Run, "engine": w.engine.Run} {
 		parts.Go(func() {
 			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil {
 				b.Errorf("%s: %v", name, err)
@@ -82,7 +84,6 @@ func begin(b *testing.B) *whole {
 		front.Close()
 		cancel()
 		parts.Wait()
-		require.NoError(b, j.Close())
 	})
 	require.Eventually(b, func() bool { return w.engine.View().Observed.Subscribed }, 20*time.Second, time.Millisecond)
 	w.send("PUT", "/v1/jobs/etl/prod/load", `{"kind":"batch","command":"./work","resources":{"cpus":0.1,"memory":"64MiB"}}`)
@@ -130,7 +131,9 @@ func (w *whole) succeeded(ctx context.Context, f *engine.Follower, n int) {
 // finished, over two HTTP connections and a disk: everything but the executors
 // is real. "100 a call" has 4 users and "1 a call" 64, each of whom waits for
 // the answer before the next call.
-func BenchmarkRuns(b *testing.B) {
+func BenchmarkRuns(b *testing.B) { measureRuns(b, begin) }
+
+func measureRuns(b *testing.B, begin func(*testing.B) *whole) {
 	for _, how := range []struct{ each, users int }{{100, 4}, {1, 64}} {
 		b.Run(fmt.Sprintf("%d-a-call", how.each), func(b *testing.B) {
 			w := begin(b)
@@ -140,6 +143,7 @@ func BenchmarkRuns(b *testing.B) {
 			body := `{"runs":[{}` + strings.Repeat(",{}", how.each-1) + `]}`
 			var left atomic.Int64
 			left.Store(int64(tasks))
+			used := cpuTime(b)
 			b.ResetTimer()
 			var over sync.WaitGroup
 			over.Go(func() { w.succeeded(b.Context(), f, tasks) })
@@ -157,6 +161,7 @@ func BenchmarkRuns(b *testing.B) {
 			b.StopTimer()
 			b.ReportMetric(float64(tasks)/b.Elapsed().Seconds(), "tasks/s")
 			b.ReportMetric(float64(tasks)/acknowledged.Seconds(), "submitted/s")
+			used.report(b)
 		})
 	}
 }
