@@ -2,6 +2,7 @@ package journaltest
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -68,8 +69,8 @@ func followTo(t *testing.T, f journal.Follower, w *watched, index uint64) {
 	require.ErrorIs(t, <-ended, context.Canceled)
 }
 
-// testFollow has a standby follow, in pieces, a leader that appends and compacts beside it, and lead in
-// the end: all that it was passed in all of these is what a Lead would have passed it at first.
+// testFollow has a standby follow a leader that appends and compacts beside it, and lead in the
+// end: all that it was passed in both is what a Lead would have passed it at first.
 func testFollow(t *testing.T, s *Storage) {
 	standby := openFollower(t, s)
 	var m model
@@ -80,16 +81,17 @@ func testFollow(t *testing.T, s *Storage) {
 	m.compacted(lastIndex(m.groups[9]))
 	seen := m // the snapshots as they were when it began
 	w := new(watched)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- standby.Follow(ctx, w) }()
 	for range 4 {
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- standby.Follow(ctx, w) }()
 		at = m.add(t, leader, at, rng, 20)
 		require.Eventually(t, func() bool { return w.last() >= m.last() }, 30*time.Second, time.Millisecond)
-		cancel()
-		require.ErrorIs(t, <-ended, context.Canceled)
-		at = m.add(t, leader, at, rng, 5)
 	}
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+	at = m.add(t, leader, at, rng, 5)
 	require.NoError(t, leader.Compact(t.Context(), m.view(m.last())))
 	now, err := standby.Lead(t.Context(), w)
 	require.NoError(t, err)
@@ -100,6 +102,8 @@ func testFollow(t *testing.T, s *Storage) {
 	m.add(t, standby, now, rng, 3)
 }
 
+// testFollowBehind has two compactions overtake a standby between its Follow and its Lead: what is
+// missing is not skipped.
 func testFollowBehind(t *testing.T, s *Storage) {
 	standby := openFollower(t, s)
 	var m model
@@ -112,9 +116,12 @@ func testFollowBehind(t *testing.T, s *Storage) {
 		require.NoError(t, leader.Compact(t.Context(), m.view(m.last())))
 		m.compacted(m.last())
 	}
-	require.ErrorIs(t, standby.Follow(t.Context(), new(watched)), journal.ErrBehind)
-	m.add(t, leader, at, rng, 5)
 	w := new(watched)
-	followTo(t, standby, w, m.last())
-	m.requireEqual(t, &w.replayed, "followed anew")
+	_, err := standby.Lead(t.Context(), w)
+	if errors.Is(err, journal.ErrBehind) { // or it begins anew at once
+		w = new(watched)
+		_, err = standby.Lead(t.Context(), w)
+	}
+	require.NoError(t, err)
+	m.requireEqual(t, &w.replayed, "led anew")
 }

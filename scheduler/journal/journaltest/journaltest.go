@@ -59,7 +59,7 @@ func Run(t *testing.T, fresh func(t *testing.T) *Storage) {
 		{"compaction runs beside appends", testCompactBesideAppends},
 		{"a damaged snapshot costs nothing", testDamagedSnapshot},
 		{"a follower sees every group once, and leads from there", testFollow},
-		{"a follower that compaction overtook is told", testFollowBehind},
+		{"a follower that compaction overtook begins anew", testFollowBehind},
 		{"an append whose operation fails is resolved", testFaultyAppends},
 		{"a lead whose operation fails can be repeated", testFaultyLead},
 		{"kill -9 at any moment keeps the acknowledged prefix", testKill},

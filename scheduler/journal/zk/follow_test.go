@@ -93,15 +93,16 @@ func TestAFollowerThatWasAwayTooLongIsBehind(t *testing.T) {
 	stop := follow(t, standby, k)
 	waitFor(t, k, 5)
 	require.ErrorIs(t, stop(), context.Canceled)
-	at = fill(t, leader, at, 10)
+	fill(t, leader, at, 10)
 	require.NoError(t, leader.Compact(t.Context(), state{index: 10, n: 3}))
 	require.NoError(t, leader.Compact(t.Context(), state{index: 15, n: 3}))
-	require.ErrorIs(t, standby.Follow(t.Context(), new(kept)), journal.ErrBehind)
+	_, err := standby.Lead(t.Context(), new(kept))
+	require.ErrorIs(t, err, journal.ErrBehind)
 	anew := new(kept)
-	follow(t, standby, anew)
-	fill(t, leader, at, 1)
-	waitFor(t, anew, 16)
+	at, err = standby.Lead(t.Context(), anew)
+	require.NoError(t, err)
 	require.Len(t, anew.records, 3)
+	require.Equal(t, uint64(16), at.Index)
 }
 
 // A standby that is cut off, while entries are appended and compacted away, learns that it is behind

@@ -95,7 +95,7 @@ func raiseEpoch(s session, above uint64) (epoch uint64, version int32, err error
 	}
 }
 
-// Follow implements journal.Follower. It outlives lost connections and expired sessions.
+// Follow implements journal.Follower. It begins anew, and outlives lost connections and expired sessions.
 func (j *Journal) Follow(ctx context.Context, apply journal.Applier) error {
 	j.mu.Lock()
 	err := j.usable(ctx)
@@ -104,9 +104,7 @@ func (j *Journal) Follow(ctx context.Context, apply journal.Applier) error {
 	if err != nil {
 		return err
 	}
-	if j.cursor != nil {
-		j.cursor.apply = apply
-	}
+	j.cursor = nil
 	for {
 		s, err := j.sessions(ctx)
 		if err == nil {
