@@ -133,6 +133,9 @@ func (l *eventLog) since(id EventID, max int) ([]Published, <-chan struct{}, err
 	if id == (EventID{}) {
 		id = l.origin // who followed before the journal was loaded
 	}
+	if l.dropped.Incarnation == "" && id != (EventID{}) {
+		return nil, nil, fmt.Errorf("%w: the journal is not loaded yet", ErrUnavailable)
+	}
 	if id.Incarnation != l.dropped.Incarnation || l.dropped.after(id.Index, id.Ordinal) {
 		return nil, nil, &GoneError{Oldest: l.dropped.String()}
 	}
