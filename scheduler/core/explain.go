@@ -225,7 +225,7 @@ func (cl *class) detail(v verdict, most int64) string {
 		if cl.spec.Spread != "" {
 			texts = append(texts, "has "+cl.spec.Spread)
 		}
-		return "must have " + strings.Join(texts, " and ")
+		return "must meet " + strings.Join(texts, " and ")
 	case byLimit:
 		texts := make([]string, len(cl.limits))
 		for i, l := range cl.limits {

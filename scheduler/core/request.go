@@ -123,7 +123,7 @@ func (c *Core) putJob(op PutJob, actor string) (Result, *Error) {
 	case j.rec.Removing:
 		return Result{}, conflict("%s is being removed: wait until it is gone", j.rec.Key)
 	case j.kind() != op.Spec.Kind:
-		return Result{}, conflict("%s is a %s and cannot become a %s: remove it first", j.rec.Key, j.kind(), op.Spec.Kind)
+		return Result{}, conflict("%s is a %s job and cannot become a %s job: remove it first", j.rec.Key, j.kind(), op.Spec.Kind)
 	}
 	target := j.target()
 	if sameButInstances(target.class.deploy.rec.Spec, op) {
@@ -287,7 +287,7 @@ func (c *Core) resumeJob(j *job, actor string) (Result, *Error) {
 
 func (c *Core) scaleJob(j *job, instances int, actor string) (Result, *Error) {
 	if j.kind() != api.KindService {
-		return Result{}, conflict("%s is a %s: only services have instances", j.rec.Key, j.kind())
+		return Result{}, conflict("%s is a %s job: only services have instances", j.rec.Key, j.kind())
 	}
 	if err := c.tooMany(j.rec.Key, instances); err != nil {
 		return Result{}, err

@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/perigee-sched/perigee/api"
@@ -255,7 +256,7 @@ func (c *Core) whyNotReady(j *job, d *deploy) string {
 		case t.rec.State == taskPending:
 			return fmt.Sprintf("instance %d is pending: %s", i, c.explain(t.class).Summary)
 		default:
-			return fmt.Sprintf("instance %d is %s: %s", i, StateName(t.rec.State), t.rec.Message)
+			return strings.TrimSuffix(fmt.Sprintf("instance %d is %s: %s", i, StateName(t.rec.State), t.rec.Message), ": ")
 		}
 	}
 	return "no instance is wanted"
