@@ -67,7 +67,8 @@ func within(dir string, roots ...string) bool {
 // TestImports: api ← core ← engine ← the server; adapters never import each
 // other.
 func TestImports(t *testing.T) {
-	adapters := []string{"scheduler/journal/file", "scheduler/journal/memory", "scheduler/lease/memory", "scheduler/mesos"}
+	adapters := []string{"scheduler/journal/file", "scheduler/journal/memory", "scheduler/journal/zk", "scheduler/lease/memory",
+		"scheduler/lease/static", "scheduler/lease/zk", "scheduler/mesos"}
 	// The simulation plays the driver's part, with the driver's own messages.
 	mayNameAdapters := []string{"server", "cli", "scheduler/sim"}
 	for dir, s := range sources(t) {
