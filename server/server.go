@@ -123,11 +123,13 @@ func (p *process) connect(executors mesos.ExecutorOptions, deliver engine.Delive
 			Name: p.Config.Mesos.FrameworkName, User: executorUser(p.Config), Role: p.Config.Mesos.Role,
 			FailoverTimeout: p.Config.Mesos.FailoverTimeout.Std(), WebUI: p.url,
 		},
-		Executor: executors, Deliver: deliver, Logger: p.Log.With("part", "mesos"),
+		Executor: executors, Deliver: deliver, Leads: p.leads, Logger: p.Log.With("part", "mesos"),
 	})
 	p.driver.Store(d)
 	return d
 }
+
+func (p *process) leads() bool { return p.engine.Leads() }
 
 func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options {
 	host, err := os.Hostname()

@@ -87,6 +87,9 @@ func (l *lane) write(ctx context.Context, conn net.Conn) error {
 		if len(requests) == 0 {
 			return nil
 		}
+		if !l.session.driver.o.Leads() {
+			return errDeposed
+		}
 		if err := conn.SetWriteDeadline(time.Now().Add(l.session.driver.o.CallTimeout)); err != nil {
 			return endf("write to the master: %v", err)
 		}

@@ -25,6 +25,12 @@ type Options struct {
 	// full. One call carries whatever has arrived meanwhile. An error ends Run.
 	Deliver func(ctx context.Context, events ...core.Event) error
 
+	// Leads says whether this scheduler still leads. It is asked before anything
+	// is written to Mesos, which would take a SUBSCRIBE from a scheduler that was
+	// paused since the engine asked for it. When it does not, the subscription is
+	// given up. Always, when nil.
+	Leads func() bool
+
 	Logger *slog.Logger // slog.Default() when nil
 
 	// MaxSilence is how long, in heartbeat intervals of the master, a stream
@@ -108,6 +114,9 @@ func (o Options) Validate() error {
 }
 
 func (o Options) withDefaults() Options {
+	if o.Leads == nil {
+		o.Leads = func() bool { return true }
+	}
 	setDefault(&o.Framework.Name, "perigee")
 	setDefault(&o.Framework.User, "root")
 	setDefault(&o.Framework.Role, "perigee")

@@ -102,6 +102,9 @@ func (s *session) subscribe(conn net.Conn, sub core.Subscribe) (*recordReader, s
 	if err := conn.SetWriteDeadline(time.Now().Add(s.driver.o.CallTimeout)); err != nil {
 		return nil, "", endf("SUBSCRIBE: %v", err)
 	}
+	if !s.driver.o.Leads() {
+		return nil, "", errDeposed
+	}
 	if _, err := conn.Write(request); err != nil {
 		return nil, "", endf("SUBSCRIBE: %v", err)
 	}
@@ -151,6 +154,9 @@ func (s *session) subscribed(records *recordReader) (framework string, heartbeat
 		return e.Subscribed.GetFrameworkID().GetValue(), heartbeat, nil
 	}
 }
+
+// errDeposed ends a subscription, or prevents it.
+var errDeposed = endf("nothing is sent: another scheduler may lead")
 
 // close drops what was not answered, and says so of launches.
 func (s *session) close(lanes []*lane) {
