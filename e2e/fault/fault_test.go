@@ -26,7 +26,8 @@ import (
 // TestFaults has one fault after the other happen to the same schedulers, while
 // users write, a cron fires and consumers follow. After each there is an audit.
 func TestFaults(t *testing.T) {
-	w := newWorld(t)
+	t.Parallel()
+	w := newEnsemble(t)
 	for _, fault := range []struct {
 		name string
 		of   func(*world)

@@ -104,12 +104,18 @@ func serveExecutor() (stop func(), err error) {
 	}, nil
 }
 
-// needsZooKeeper starts the ensemble, or skips the test where there is none.
-func needsZooKeeper(t *testing.T) []*zktest.Server {
+// needsCluster skips the test where the cluster to test with is another's.
+func needsCluster(t *testing.T) {
 	t.Helper()
 	if os.Getenv("PERIGEE_TEST_MESOS") != "" {
 		t.Skip("faults need a Mesos cluster that may be killed, not that of PERIGEE_TEST_MESOS")
 	}
+}
+
+// needsZooKeeper starts the ensemble, or skips the test where there is none.
+func needsZooKeeper(t *testing.T) []*zktest.Server {
+	t.Helper()
+	needsCluster(t)
 	ensemble.once.Do(func() {
 		ensemble.servers, ensemble.err = zktest.StartEnsemble(filepath.Join(built.dir, "zookeeper"), 3, zktest.Options{})
 	})

@@ -35,6 +35,7 @@ type scheduler struct {
 // schedulerOptions say what a scheduler works with.
 type schedulerOptions struct {
 	name, cluster string
+	directory     string   // of a file journal; or
 	zookeepers    []string // host:port
 	credentials   string   // user:password
 	chroot        string
@@ -44,11 +45,15 @@ type schedulerOptions struct {
 
 // arguments of the command line.
 func (o schedulerOptions) arguments() []string {
-	args := []string{"scheduler", "--config", os.DevNull, "--cluster", o.cluster,
-		"--journal-url", "zk://" + strings.Join(o.zookeepers, ",") + o.chroot, "--journal-session-timeout", "4s",
-		"--journal-credentials", o.credentials, "--mesos-master", o.master,
+	args := []string{"scheduler", "--config", os.DevNull, "--cluster", o.cluster, "--mesos-master", o.master,
 		"--mesos-framework-name", "fault-" + o.cluster, "--mesos-failover-timeout", "10m",
 		"--executor-url", built.executor, "--executor-cache-dir", filepath.Join(built.dir, "cache")}
+	if o.directory != "" {
+		args = append(args, "--journal-url", "file://"+o.directory)
+	} else {
+		args = append(args, "--journal-url", "zk://"+strings.Join(o.zookeepers, ",")+o.chroot,
+			"--journal-session-timeout", "4s", "--journal-credentials", o.credentials)
+	}
 	if os.Geteuid() == 0 {
 		args = append(args, "--defaults-user", "nobody")
 	}

@@ -42,27 +42,31 @@ const (
 
 const tickEvery = 2 * time.Second
 
-// newWorld starts everything and waits until the jobs run.
-func newWorld(t *testing.T) *world {
+// newEnsemble is a world of three schedulers and ZooKeeper.
+func newEnsemble(t *testing.T) *world {
 	t.Helper()
 	w := &world{T: t, whole: t, zookeeper: needsZooKeeper(t), mesos: startCluster(t)}
-	dir := t.TempDir()
-	require.NoError(t, os.Chmod(dir, 0o777))
-	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
-	w.effects = effects(filepath.Join(built.dir, filepath.Base(filepath.Dir(dir))+".effects"))
-	require.NoError(t, os.WriteFile(string(w.effects), nil, 0o666))
-	require.NoError(t, os.Chmod(string(w.effects), 0o666))
 	for i := range 3 {
-		s := newScheduler(t, schedulerOptions{name: fmt.Sprintf("scheduler-%d", i+1), cluster: "north",
-			zookeepers: zktest.Addresses(w.zookeeper), chroot: "/fault/north", credentials: "perigee:secret", master: w.mesos.master})
-		w.schedulers = append(w.schedulers, s)
+		w.schedulers = append(w.schedulers, newScheduler(t, schedulerOptions{name: fmt.Sprintf("scheduler-%d", i+1), cluster: "north",
+			zookeepers: zktest.Addresses(w.zookeeper), chroot: "/fault/north", credentials: credentials, master: w.mesos.master}))
+	}
+	w.begin()
+	return w
+}
+
+// begin starts the schedulers, and waits until jobs run that users write to.
+func (w *world) begin() {
+	w.Helper()
+	w.effects = effects(filepath.Join(built.dir, "effects-"+w.Name()))
+	require.NoError(w, os.WriteFile(string(w.effects), nil, 0o666))
+	require.NoError(w, os.Chmod(string(w.effects), 0o666)) // whatever the umask: tasks run as others
+	for _, s := range w.schedulers {
 		s.start()
 	}
 	w.awaitLeader(nil)
 	w.follow()
 	w.deployAll()
 	w.write()
-	return w
 }
 
 // follow starts the consumers: one through each scheduler, and one that roams.
