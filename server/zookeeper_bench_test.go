@@ -30,7 +30,7 @@ type stored struct {
 // benchServer starts a server that syncs to disk and has the tick of production.
 func benchServer(b *testing.B) string {
 	b.Helper()
-	s, err := zktest.Start(b.TempDir(), zktest.Options{Sync: true, Tick: 2 * time.Second})
+	s, err := zktest.Start(b.TempDir(), zktest.Options{Sync: true, Tick: 2 * time.Second, Heap: 1024})
 	zktest.Require(b, err)
 	b.Cleanup(s.Close)
 	return s.Address
@@ -45,7 +45,6 @@ func store(b *testing.B, server, name string) *stored {
 	require.NoError(b, err)
 	s.lease, err = leasezk.New(c, leasezk.Options{Address: name})
 	require.NoError(b, err)
-	b.Cleanup(s.close)
 	return s
 }
 
@@ -59,6 +58,7 @@ func (s *stored) close() {
 func beginZooKeeper(b *testing.B) *whole {
 	b.Helper()
 	s := store(b, benchServer(b), "bench")
+	b.Cleanup(s.close)
 	return beginOn(b, s.journal, s.lease)
 }
 

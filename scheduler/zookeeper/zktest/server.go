@@ -7,6 +7,7 @@
 package zktest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,7 @@ type Options struct {
 	Sync bool          // sync to disk, as in production
 	Tick time.Duration // session timeouts are 2 to 20 of these; 0 is 250ms
 	Log  string        // the servers' own log level; "" says nothing
+	Heap int           // of each server's JVM, in MiB; 0 is 384
 }
 
 // Server is one ZooKeeper server. Its methods are for one goroutine at a time.
@@ -39,6 +41,7 @@ type Server struct {
 
 	dir string
 	log string
+	mib int
 	cmd *exec.Cmd
 	do  chan func() // on the thread that starts processes
 }
@@ -73,7 +76,7 @@ func StartEnsemble(dir string, n int, o Options) ([]*Server, error) {
 	for i := range servers {
 		servers[i] = &Server{
 			Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[3*i])),
-			dir:     filepath.Join(dir, strconv.Itoa(i+1)), log: o.Log, do: make(chan func()),
+			dir:     filepath.Join(dir, strconv.Itoa(i+1)), log: o.Log, mib: cmp.Or(o.Heap, 384), do: make(chan func()),
 		}
 		go servers[i].thread()
 		err = errors.Join(err, servers[i].prepare(i+1, ports[3*i], peers, o), servers[i].Restart())
@@ -143,7 +146,7 @@ func (s *Server) Restart() error {
 	if s.cmd != nil {
 		return errors.New("the server runs already")
 	}
-	cmd := exec.Command("java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+	cmd := exec.Command("java", fmt.Sprintf("-Xmx%dm", s.mib), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
 		"-cp", "/etc/zookeeper/conf:/usr/share/java/*",
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
 	if s.log != "" {
