@@ -3,7 +3,9 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -169,7 +171,7 @@ func (c *candidate) WithGroup(string) slog.Handler { return c }
 // Handle implements slog.Handler.
 func (c *candidate) Handle(_ context.Context, r slog.Record) error {
 	switch {
-	case r.Level >= slog.LevelWarn:
+	case r.Level >= slog.LevelWarn && testing.Verbose():
 		var attrs []string
 		r.Attrs(func(a slog.Attr) bool { attrs = append(attrs, a.String()); return true })
 		c.log("scheduler %s: %s %v", c.name, r.Message, attrs)
@@ -346,6 +348,9 @@ func BenchmarkTakeover(b *testing.B) {
 			standby.stop()
 		}
 		t.report(b)
+		leader.stop()
+		l.all = nil
+		b.ReportMetric(l.compacted()/liveTasks, "compacted-B/task")
 		b.ReportMetric(float64(leaderHeap)/liveTasks, "leader-B/task")
 		b.ReportMetric(float64(standbyHeap)/liveTasks, "standby-B/task")
 	})
@@ -382,4 +387,57 @@ func (l *live) sizeOf(s *zookeeper.Session, under string) (bytes, n int) {
 		}
 	}
 	return bytes, n
+}
+
+// compacted is how big a snapshot of all there is comes to in ZooKeeper.
+func (l *live) compacted() float64 {
+	s := store(l.B, l.zooKeeper, "compact")
+	defer s.close()
+	r := records{}
+	at, err := s.journal.Lead(l.Context(), r)
+	require.NoError(l, err)
+	entry := &record.Entry{Epoch: at.Epoch, Index: at.Index}
+	require.NoError(l, s.journal.Append(l.Context(), []*record.Entry{entry}))
+	require.NoError(l, s.journal.Compact(l.Context(), snapshot{r, at.Index}))
+	return float64(s.journal.Stat().SnapshotBytes)
+}
+
+// records is a journal.Applier.
+type records map[string][]byte
+
+func (r records) Record(key string, value []byte) error {
+	r[key] = slices.Clone(value)
+	return nil
+}
+
+func (r records) Past([]*record.Entry) error { return nil }
+
+func (r records) Apply(group []*record.Entry) error {
+	for _, e := range group {
+		for _, p := range e.GetPuts() {
+			r[p.GetKey()] = p.GetValue()
+		}
+		for _, key := range e.GetDeletes() {
+			delete(r, key)
+		}
+	}
+	return nil
+}
+
+// snapshot is a journal.Source.
+type snapshot struct {
+	records
+	index uint64
+}
+
+func (s snapshot) Index() uint64 { return s.index }
+
+func (s snapshot) Records(from string) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for _, key := range slices.Sorted(maps.Keys(s.records)) {
+			if key >= from && !yield(key, s.records[key]) {
+				return
+			}
+		}
+	}
 }
