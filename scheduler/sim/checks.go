@@ -16,7 +16,7 @@ import (
 type checks struct {
 	w        *world
 	lines    []string
-	last     int
+	seen     int                  // how often run was called
 	started_ map[string]bool      // tasks that an executor was given
 	moved    []moved              // crons whose decided_through this entry moves
 	told     map[string]int       // by cron: instants that this entry records
@@ -314,7 +314,8 @@ func (c *checks) replied(r *request, result core.Result) {
 // run checks what must hold after every step.
 func (c *checks) run() {
 	c.hoarded()
-	if c.w.n%16 != 0 && !c.w.calm {
+	c.seen++
+	if often := c.w.calm && c.w.scale == 1; !often && c.seen%(16*c.w.scale) != 0 {
 		return // the rest looks at everything
 	}
 	c.liveTasks()

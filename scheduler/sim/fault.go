@@ -156,22 +156,29 @@ func (w *world) disconnect() {
 	}
 }
 
+// agentStops has agents away: mostly back at once, now and then so late that
+// they were given up. Of many, more go at once.
 func (w *world) agentStops() {
-	a := w.agents[w.rng.IntN(len(w.agents))]
-	if !a.up {
-		return
+	n := 1
+	if w.scale > 1 {
+		n += w.rng.IntN(w.scale)
 	}
-	a.stop()
-	// Mostly back at once; now and then so late that it was given up.
-	away := w.upTo(20 * time.Second)
-	if w.chance(3) {
-		away = w.upTo(20 * time.Minute)
-	}
-	w.later(away, func() {
+	for range n {
+		a := w.agents[w.rng.IntN(len(w.agents))]
 		if !a.up {
-			a.start()
+			continue
 		}
-	})
+		a.stop()
+		away := w.upTo(20 * time.Second)
+		if w.chance(3) {
+			away = w.upTo(20 * time.Minute)
+		}
+		w.later(away, func() {
+			if !a.up {
+				a.start()
+			}
+		})
+	}
 }
 
 func (w *world) executorDies() {

@@ -17,13 +17,14 @@ import (
 )
 
 var (
-	seed   = flag.Uint64("sim.seed", 0, "play this seed only")
-	seeds  = flag.Int("sim.seeds", 20, "play this many seeds; make sim plays 2,000")
-	agents = flag.Int("sim.agents", 20, "agents")
-	steps  = flag.Int("sim.steps", 2000, "steps of each seed")
-	large  = flag.Int("sim.large", 0, "play this many seeds with 5,000 agents; make sim plays 20")
-	keep   = flag.Bool("sim.keep", false, "write the shortest scripts found for the mutants into testdata/scripts")
-	shrink = flag.Duration("sim.shrink", 20*time.Second, "how long to look for a shorter way to the first failure")
+	seed    = flag.Uint64("sim.seed", 0, "play this seed only")
+	seeds   = flag.Int("sim.seeds", 20, "play this many seeds; make sim plays 2,000")
+	agents  = flag.Int("sim.agents", 20, "agents")
+	steps   = flag.Int("sim.steps", 2000, "steps of each seed")
+	large   = flag.Int("sim.large", 0, "play this many seeds with 5,000 agents; make sim plays 20")
+	mutants = flag.Int("sim.mutants", 0, "play up to this many seeds for each mutant; make sim plays 100")
+	keep    = flag.Bool("sim.keep", false, "write the shortest scripts found for the mutants into testdata/scripts")
+	shrink  = flag.Duration("sim.shrink", 20*time.Second, "how long to look for a shorter way to the first failure")
 )
 
 // The large simulation: fewer steps, since each meets so much more.
@@ -135,16 +136,17 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// mutantSeeds are enough to find each mutant; make sim plays many more.
-const mutantSeeds = 100
-
-// TestMutants breaks the schedulers on purpose and sees that a seed finds out.
+// TestMutants breaks the schedulers on purpose and sees that a seed finds out,
+// as testdata/scripts does faster.
 func TestMutants(t *testing.T) {
+	if *mutants == 0 {
+		t.Skip("play it with -sim.mutants 100, or make sim")
+	}
 	for _, m := range Mutants {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			f := firstFailure(m)
-			require.NotNil(t, f, "not found out in %d seeds", mutantSeeds)
+			f := firstFailure(m, *mutants)
+			require.NotNil(t, f, "not found out in %d seeds", *mutants)
 			what, _, _ := strings.Cut(f.What, "\n")
 			t.Logf("seed %d: %s", f.Options.Seed, what)
 			if *keep {
@@ -156,8 +158,8 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-func firstFailure(m Mutant) *Failure {
-	for n := uint64(1); n <= mutantSeeds; n++ {
+func firstFailure(m Mutant, seeds int) *Failure {
+	for n := uint64(1); n <= uint64(seeds); n++ {
 		var f *Failure
 		if errors.As(Run(Options{Seed: n, Agents: 20, Steps: 2000, Mutant: m}), &f) {
 			return f
@@ -169,7 +171,7 @@ func firstFailure(m Mutant) *Failure {
 // TestShrink: what is left of a failure breaks the same rule, and is short.
 func TestShrink(t *testing.T) {
 	t.Parallel()
-	f := firstFailure(MutantDeadline)
+	f := firstFailure(MutantDeadline, 100)
 	require.NotNil(t, f)
 	script, last := Shrink(f, time.Minute)
 	require.Equal(t, rule(f.What), rule(last.What))

@@ -59,12 +59,12 @@ func (u *users) act() {
 		u.put(u.batch(fmt.Sprintf("team/prod/batch-%d", rng.IntN(batches))))
 	case 4, 5:
 		op := core.StartRuns{Job: fmt.Sprintf("team/prod/batch-%d", rng.IntN(batches))}
-		for range 1 + rng.IntN(5) {
+		for range (1 + rng.IntN(5)) * u.w.scale {
 			op.Runs = append(op.Runs, core.NewRun{Group: fmt.Sprint("build-", rng.IntN(3))})
 		}
 		u.ask(op)
 	case 6:
-		u.ask(core.ScaleJob{Job: service, Instances: rng.IntN(8), IfMatch: u.revision(service)})
+		u.ask(core.ScaleJob{Job: service, Instances: rng.IntN(8) * u.w.scale, IfMatch: u.revision(service)})
 	case 7:
 		u.ask(core.PauseJob{Job: u.anyJob(), Reason: "sim"})
 	case 8:
@@ -123,7 +123,7 @@ func (u *users) anyTask() *record.Task {
 
 func (u *users) service(job string) *api.Spec {
 	rng := u.w.rng
-	n := rng.IntN(6)
+	n := rng.IntN(6) * u.w.scale
 	b := behaviour{}
 	switch rng.IntN(4) {
 	case 0:

@@ -39,6 +39,7 @@ type world struct {
 	schedulers []*schedulerProcess
 	journal    *journal
 	election   *election
+	scale      int // of the work
 	losing     int // answers to appends that will be lost
 	inactive   map[*agent]bool
 	users      *users
@@ -80,6 +81,7 @@ func Run(opts Options) (failure error) {
 		registry: map[string][]byte{},
 		inactive: map[*agent]bool{},
 		remarks:  map[int]string{},
+		scale:    max(1, opts.Agents/40),
 	}
 	w.rng = rand.New(w.pcg)
 	w.checks = newChecks(w)
@@ -258,7 +260,7 @@ func (w *world) settle() {
 		w.settleEffects()
 		w.users.retry()
 		w.reactivateAll()
-		if rounds%16 == 0 && w.checks.atRest() {
+		if rounds%(16*w.scale) == 0 && w.checks.atRest() {
 			break
 		}
 		next := w.next(end)
