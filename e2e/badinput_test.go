@@ -142,7 +142,7 @@ func TestBad_ExecutorThatCannotStart(t *testing.T) {
 	w := see(t, s.url)
 	t.Cleanup(func() {
 		w.removeAll()
-		require.NoError(t, s.signal(context.Background(), os.Interrupt))
+		require.NoError(t, s.End(context.Background(), os.Interrupt))
 	})
 	job := w.job("web")
 	w.must("deploy", "--detach", w.file("web", strings.Replace(service, "instances: 2", "instances: 1", 1)))

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/e2e/program"
 )
 
 func TestCLI_ExitStatuses(t *testing.T) {
@@ -85,7 +86,7 @@ func TestScheduler_PrintConfig(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "perigee.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("mesos:\n  role: web\n"), 0o644))
 	c := exec.Command(built.perigee, "scheduler", "--config", file, "--api-listen", "127.0.0.1:1234", "--print-config")
-	c.Env = append(environment(""), "PERIGEE_CLUSTER=north")
+	c.Env = append(program.Environment(""), "PERIGEE_CLUSTER=north")
 	out, err := c.Output()
 	require.NoError(t, err)
 	require.Regexp(t, `cluster: north +# environment PERIGEE_CLUSTER`, string(out))
@@ -93,7 +94,7 @@ func TestScheduler_PrintConfig(t *testing.T) {
 	require.Regexp(t, `role: web +# .*perigee.yaml:2`, string(out))
 
 	c = exec.Command(built.perigee, "scheduler", "--config", file, "--mesos-role", "*")
-	c.Env = environment("")
+	c.Env = program.Environment("")
 	said, err := c.CombinedOutput()
 	require.Error(t, err)
 	require.Equal(t, 3, c.ProcessState.ExitCode())

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/e2e/program"
 )
 
 // shared is the cluster, and the scheduler of most tests.
@@ -25,7 +26,7 @@ type cluster struct {
 	once      sync.Once
 	err       error
 	master    string // host:port
-	processes []*process
+	processes []*program.Process
 	scheduler *scheduler
 }
 
@@ -51,12 +52,12 @@ func (c *cluster) startMesos(ctx context.Context) error {
 		first := firstPort() + n*50
 		args = append(args, "--resources", fmt.Sprintf("cpus:8;mem:8192;disk:20480;ports:[%d-%d]", first, first+49))
 	}
-	p, err := start("devcluster", args...)
+	p, err := program.Start(built.dir, "devcluster", built.perigee, args...)
 	if err != nil {
 		return err
 	}
 	c.processes = append(c.processes, p)
-	line, err := p.stdout.await(ctx, "master http://")
+	line, err := p.Stdout.Await(ctx, "master http://")
 	if err != nil {
 		return fmt.Errorf("devcluster: %w", err)
 	}
@@ -70,7 +71,7 @@ func firstPort() int { return 10000 + os.Getpid()%40*400 }
 
 // scheduler is one that tests started, which they may kill and start again.
 type scheduler struct {
-	*process
+	*program.Process
 	cluster *cluster
 	name    string
 	url     string
@@ -92,12 +93,12 @@ func (c *cluster) startScheduler(ctx context.Context, name string, more ...strin
 
 // start starts the process, and waits until it leads and is subscribed.
 func (s *scheduler) start(ctx context.Context, listen string) error {
-	p, err := start("scheduler-"+s.name, append(s.args, "--api-listen", listen)...)
+	p, err := program.Start(built.dir, "scheduler-"+s.name, built.perigee, append(s.args, "--api-listen", listen)...)
 	if err != nil {
 		return err
 	}
-	s.process = p
-	line, err := p.stdout.await(ctx, "answers at ")
+	s.Process = p
+	line, err := p.Stdout.Await(ctx, "answers at ")
 	if err != nil {
 		return fmt.Errorf("scheduler: %w", err)
 	}
@@ -126,7 +127,7 @@ func ready(ctx context.Context, url string) error {
 
 // restart kills the scheduler with -9 and starts it again at the same address.
 func (s *scheduler) restart(ctx context.Context) error {
-	if err := s.signal(ctx, syscall.SIGKILL); err != nil {
+	if err := s.End(ctx, syscall.SIGKILL); err != nil {
 		return err
 	}
 	return s.start(ctx, strings.TrimPrefix(s.url, "http://"))
@@ -138,14 +139,14 @@ func (c *cluster) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	var errs []error
-	if c.scheduler != nil && c.scheduler.process != nil {
-		errs = append(errs, c.scheduler.signal(ctx, syscall.SIGTERM))
+	if c.scheduler != nil && c.scheduler.Process != nil {
+		errs = append(errs, c.scheduler.End(ctx, syscall.SIGTERM))
 	}
 	if realMesos != "" && c.master != "" {
 		errs = append(errs, c.tearDown(""))
 	}
 	for _, p := range c.processes {
-		errs = append(errs, p.signal(ctx, syscall.SIGTERM))
+		errs = append(errs, p.End(ctx, syscall.SIGTERM))
 	}
 	return errors.Join(errs...)
 }

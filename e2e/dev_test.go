@@ -10,17 +10,19 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perigee-sched/perigee/e2e/program"
 )
 
 // startDev starts `perigee dev` and waits until it is ready.
-func startDev(t *testing.T, listen string, more ...string) (*process, string) {
+func startDev(t *testing.T, listen string, more ...string) (*program.Process, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	p, err := start("dev", append([]string{"dev", "--dir", filepath.Join(built.dir, "dev"), "--api-listen", listen,
+	p, err := program.Start(built.dir, "dev", built.perigee, append([]string{"dev", "--dir", filepath.Join(built.dir, "dev"), "--api-listen", listen,
 		"--first-port", fmt.Sprint(firstPort() + 200), "--examples", built.examples}, more...)...)
 	require.NoError(t, err)
-	line, err := p.stdout.await(ctx, "API ")
+	line, err := p.Stdout.Await(ctx, "API ")
 	require.NoError(t, err)
 	return p, strings.Fields(line)[1]
 }
@@ -31,9 +33,9 @@ func TestDev(t *testing.T) {
 	needsOwnCluster(t)
 	t.Parallel()
 	dev, url := startDev(t, "127.0.0.1:0")
-	t.Cleanup(func() { _ = dev.cmd.Process.Signal(syscall.SIGINT) }) // when the test failed early
+	t.Cleanup(func() { _ = dev.Cmd.Process.Signal(syscall.SIGINT) }) // when the test failed early
 	w := see(t, url)
-	w.awaitLine(dev.stdout, "web/devel/hello  deploy succeeded")
+	w.awaitLine(dev.Stdout, "web/devel/hello  deploy succeeded")
 	require.Regexp(t, `(?m)^web/devel/hello +service +running +2/2 ready`, w.must("status"))
 	require.Regexp(t, `(?m)^web/devel/tick +cron`, w.must("status"))
 	require.Contains(t, w.must("logs", "web/devel/hello"), "1 │ listening on")
@@ -49,7 +51,7 @@ func TestDev(t *testing.T) {
 	instances := w.witness.await("start", 2)
 	before := w.must("status", web)
 
-	require.NoError(t, dev.signal(w.ctx, os.Kill))
+	require.NoError(t, dev.End(w.ctx, os.Kill))
 	w.witness.open("during") // ends while nobody is there
 	w.witness.await("end", 1)
 	dev, again := startDev(t, strings.TrimPrefix(url, "http://"))
@@ -59,7 +61,7 @@ func TestDev(t *testing.T) {
 	w.awaitReady(web, 2)
 	w.awaitReady("web/devel/hello", 2)
 	for _, n := range instances {
-		require.True(t, alive(n.pid), "task %s did not survive", n.task)
+		require.True(t, program.Alive(n.pid), "task %s did not survive", n.task)
 		require.Contains(t, before, n.task)
 		require.Contains(t, w.must("status", web), n.task)
 	}
@@ -74,10 +76,10 @@ func TestDev(t *testing.T) {
 	w.witness.await("start", 3)
 	w.awaitReady(web, 2)
 
-	require.NoError(t, dev.signal(w.ctx, syscall.SIGINT))
-	require.Zero(t, dev.cmd.ProcessState.ExitCode())
+	require.NoError(t, dev.End(w.ctx, syscall.SIGINT))
+	require.Zero(t, dev.Cmd.ProcessState.ExitCode())
 	for _, n := range w.witness.told("start") {
-		require.False(t, alive(n.pid), "task %s lives on", n.task)
-		require.False(t, alive(n.parent), "the executor of %s lives on", n.task)
+		require.False(t, program.Alive(n.pid), "task %s lives on", n.task)
+		require.False(t, program.Alive(n.parent), "the executor of %s lives on", n.task)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/e2e/program"
 )
 
 // The scheduler is killed with -9 while runs are at work; one ends meanwhile.
@@ -26,7 +27,7 @@ func TestScheduler_KilledWhileRunsAreAtWork(t *testing.T) {
 	w := see(t, s.url)
 	t.Cleanup(func() {
 		w.removeAll()
-		require.NoError(t, s.signal(context.Background(), os.Interrupt))
+		require.NoError(t, s.End(context.Background(), os.Interrupt))
 	})
 	job := w.job("long")
 	events, err := w.Events(ctx, client.EventFilter{Job: job})
@@ -38,7 +39,7 @@ func TestScheduler_KilledWhileRunsAreAtWork(t *testing.T) {
 	w.must("run", job, "-p", "gate=after")
 	w.witness.await("begin", 2)
 	w.awaitLine(logs, "working on during")
-	require.NoError(t, s.signal(ctx, os.Kill))
+	require.NoError(t, s.End(ctx, os.Kill))
 	w.witness.open("during")
 	w.witness.await("end", 1)
 	require.NoError(t, s.start(ctx, strings.TrimPrefix(s.url, "http://")))
@@ -88,21 +89,21 @@ func TestScheduler_NewFramework(t *testing.T) {
 	first := w.witness.await("start", 1)[0]
 	require.NoError(t, shared.tearDown("-removed"))
 	select {
-	case <-s.ended:
+	case <-s.Ended:
 	case <-ctx.Done():
 		require.FailNow(t, "the scheduler goes on without its framework")
 	}
-	require.Equal(t, 1, s.cmd.ProcessState.ExitCode())
-	log, err := os.ReadFile(s.log)
+	require.Equal(t, 1, s.Cmd.ProcessState.ExitCode())
+	log, err := os.ReadFile(s.Log)
 	require.NoError(t, err)
 	require.Contains(t, string(log), "--new-framework")
-	require.Eventually(t, func() bool { return !alive(first.pid) }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return !program.Alive(first.pid) }, patience, 10*time.Millisecond)
 
 	listen := strings.TrimPrefix(s.url, "http://")
 	before := s.args
 	s.args = append(before[:len(before):len(before)], "--new-framework")
 	require.ErrorContains(t, s.start(ctx, listen), "ended")
-	log, err = os.ReadFile(s.log)
+	log, err = os.ReadFile(s.Log)
 	require.NoError(t, err)
 	require.Contains(t, string(log), "Say --yes")
 	require.Contains(t, string(log), first.task+" of "+job)
@@ -110,7 +111,7 @@ func TestScheduler_NewFramework(t *testing.T) {
 	require.NoError(t, s.start(ctx, listen))
 	t.Cleanup(func() {
 		w.removeAll()
-		require.NoError(t, s.signal(context.Background(), os.Interrupt))
+		require.NoError(t, s.End(context.Background(), os.Interrupt))
 	})
 	w.witness.await("start", 2)
 	w.awaitReady(job, 1)

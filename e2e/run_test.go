@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/e2e/program"
 )
 
 const batch = `
@@ -93,7 +94,7 @@ func TestRun_Cancelled(t *testing.T) {
 		r, err := w.Client.Run(w.ctx, job, run)
 		return err == nil && r.State == "cancelled"
 	})
-	require.False(t, alive(begun.pid))
+	require.False(t, program.Alive(begun.pid))
 	require.Len(t, w.witness.told("begin"), 1)
 	require.Empty(t, w.witness.told("end"))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/e2e/program"
 )
 
 // service is the job file of a service that runs the PEX.
@@ -109,7 +110,7 @@ func TestService_KilledExecutorIsReplaced(t *testing.T) {
 	second := w.witness.await("start", 2)[1]
 	require.NotEqual(t, first.task, second.task)
 	w.awaitReady(job, 1)
-	w.await(job, "the first process is gone", func() bool { return !alive(first.pid) })
+	w.await(job, "the first process is gone", func() bool { return !program.Alive(first.pid) })
 	require.Len(t, w.witness.told("start"), 2)
 }
 
@@ -143,7 +144,7 @@ func TestService_ScalePauseResumeRemove(t *testing.T) {
 	w.must("remove", job, "--yes")
 	w.await(job, "the job is gone", func() bool { return w.cli("status", job).code == 4 })
 	for _, n := range w.witness.told("start") {
-		require.False(t, alive(n.pid), "task %s lives on", n.task)
+		require.False(t, program.Alive(n.pid), "task %s lives on", n.task)
 	}
 }
 

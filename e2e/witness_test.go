@@ -5,9 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -129,14 +127,4 @@ func (w *witness) await(what string, n int) []note {
 			require.FailNow(w.t, "tasks are too slow", "%d of %d told %q", len(w.told(what)), n, what)
 		}
 	}
-}
-
-// alive says whether a process is there, and not merely waited for.
-func alive(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
 }

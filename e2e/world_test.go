@@ -16,6 +16,7 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/e2e/program"
 )
 
 // patience is how long anything may take that tests wait for, on two cores
@@ -104,7 +105,7 @@ func (w *world) cli(args ...string) result {
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	c := exec.CommandContext(ctx, built.perigee, args...)
-	c.Env = environment(w.url)
+	c.Env = program.Environment(w.url)
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	err := c.Run()
@@ -125,17 +126,17 @@ func (w *world) must(args ...string) string {
 }
 
 // following starts a command that goes on until the test ends.
-func (w *world) following(args ...string) *lines {
+func (w *world) following(args ...string) *program.Lines {
 	w.Helper()
 	c := exec.Command(built.perigee, args...)
-	c.Env = environment(w.url)
-	out := newLines()
+	c.Env = program.Environment(w.url)
+	out := program.NewLines()
 	c.Stdout, c.Stderr = out, out
 	require.NoError(w, c.Start())
 	ended := make(chan struct{})
 	go func() {
 		_ = c.Wait() // it is interrupted
-		out.end()
+		out.End()
 		close(ended)
 	}()
 	w.Cleanup(func() {
@@ -146,11 +147,11 @@ func (w *world) following(args ...string) *lines {
 }
 
 // awaitLine waits for a line that contains a part.
-func (w *world) awaitLine(l *lines, part string) string {
+func (w *world) awaitLine(l *program.Lines, part string) string {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
-	line, err := l.await(ctx, part)
+	line, err := l.Await(ctx, part)
 	require.NoError(w, err)
 	return line
 }
@@ -176,7 +177,7 @@ func (w *world) await(job, what string, holds func() bool) {
 // cliQuietly is for messages.
 func (w *world) cliQuietly(args ...string) string {
 	c := exec.Command(built.perigee, args...)
-	c.Env = environment(w.url)
+	c.Env = program.Environment(w.url)
 	out, _ := c.CombinedOutput()
 	return string(out)
 }
