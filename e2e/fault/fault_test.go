@@ -70,7 +70,9 @@ func leaderKilledDuringDeploy(w *world) {
 	})
 	leader := w.leader()
 	leader.kill()
-	w.awaitLeader(leader)
+	killed := time.Now()
+	next := w.awaitLeader(leader)
+	w.Logf("from kill -9 to the next leader's subscription: %v, to its first write: %v", time.Since(killed), w.awaitWrite(next).Sub(killed))
 	leader.start()
 	w.awaitDeployed(web, deploy)
 	w.awaitReady(web, 3)
@@ -147,6 +149,11 @@ func zooKeeperNodesKilled(w *world) {
 	require.GreaterOrEqual(w, first, 0, "no ZooKeeper server leads")
 	second := (first + 1) % len(w.zookeeper)
 	w.zookeeper[first].Kill()
+	for n, server := range w.zookeeper {
+		if n != first {
+			require.NoError(w, server.WaitServing(patience))
+		}
+	}
 	w.awaitWrite(w.schedulers[0])
 	before, pids := w.living(web)
 
