@@ -5,17 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
+
+	"github.com/perigee-sched/perigee/scheduler/zookeeper/zktest"
 )
 
 func TestParseMaster(t *testing.T) {
@@ -137,7 +136,10 @@ func TestZooKeeper_LowestLeads(t *testing.T) {
 // The same against a real ZooKeeper.
 func TestZooKeeper_Real(t *testing.T) {
 	t.Parallel()
-	address := startZooKeeper(t)
+	server, err := zktest.Start(t.TempDir(), zktest.Options{})
+	zktest.Require(t, err)
+	defer server.Close()
+	address := server.Address
 	admin, _, err := zk.Connect([]string{address}, 10*time.Second, zk.WithLogInfo(false), zk.WithLogger(discard{}))
 	require.NoError(t, err)
 	defer admin.Close()
@@ -145,10 +147,7 @@ func TestZooKeeper_Real(t *testing.T) {
 		_, err := admin.Create(path, []byte(content), 0, zk.WorldACL(zk.PermAll))
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool {
-		_, err := admin.Create("/mesos", nil, 0, zk.WorldACL(zk.PermAll))
-		return err == nil
-	}, 20*time.Second, 10*time.Millisecond, "ZooKeeper starts")
+	create("/mesos", "")
 	create("/mesos/log_replicas", "")
 	create("/mesos/json.info_0000000003", masterInfo("10.0.0.3:5050"))
 
@@ -169,31 +168,4 @@ func TestZooKeeper_Real(t *testing.T) {
 	master, err = z.detect(ctx)
 	require.NoError(t, err)
 	require.Equal(t, "10.0.0.4:5050", master)
-}
-
-// startZooKeeper starts the one of Debian's package, on a free port.
-func startZooKeeper(t *testing.T) string {
-	const jar = "/usr/share/java/zookeeper.jar"
-	java, err := exec.LookPath("java")
-	if _, noJar := os.Stat(jar); noJar != nil || err != nil {
-		t.Skip("needs Debian's package zookeeper, which is not installed; the rules are tested above, with a stand-in")
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	_, port, _ := net.SplitHostPort(address)
-	dir := t.TempDir()
-	cfg := filepath.Join(dir, "zoo.cfg")
-	require.NoError(t, os.WriteFile(cfg, fmt.Appendf(nil,
-		"tickTime=500\ndataDir=%s\nclientPort=%s\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n", dir, port), 0o600))
-	server := exec.Command(java, "-Xmx128m", "-cp", "/etc/zookeeper/conf:/usr/share/java/*",
-		"org.apache.zookeeper.server.quorum.QuorumPeerMain", cfg)
-	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when another test panics
-	require.NoError(t, server.Start())
-	t.Cleanup(func() {
-		server.Process.Kill()
-		server.Wait()
-	})
-	return address
 }
