@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/perigee-sched/perigee/server.Version=$(VERSION)
 # On two cores, more packages at a time only make tests with deadlines wait.
 PACKAGES_AT_A_TIME ?= 2
 
-.PHONY: dev test build bench sim clean
+.PHONY: dev test faults build bench sim clean
 
 ## dev: a Mesos cluster, a scheduler and three example jobs on this machine
 dev:
@@ -20,6 +20,11 @@ test:
 	@scripts/deps test
 	$(GO) vet ./...
 	$(GO) test -race -timeout 9m -p $(PACKAGES_AT_A_TIME) ./...
+
+## faults: three schedulers and a ZooKeeper ensemble, killed, stopped and cut off
+faults:
+	@scripts/deps test
+	PERIGEE_TEST_FAULTS=1 $(GO) test -race -timeout 20m -count 1 -v ./e2e/fault
 
 ## build: bin/perigee and bin/perigee-executor
 build:

@@ -26,6 +26,9 @@ import (
 // TestFaults has one fault after the other happen to the same schedulers, while
 // users write, a cron fires and consumers follow. After each there is an audit.
 func TestFaults(t *testing.T) {
+	if os.Getenv("PERIGEE_TEST_FAULTS") == "" {
+		t.Skip("make faults runs it: an election of the ensemble may take more than a minute when the machine is busy")
+	}
 	t.Parallel()
 	w := newEnsemble(t)
 	for _, fault := range []struct {
