@@ -374,7 +374,8 @@ func (c *checks) atRest() bool {
 	for _, m := range c.w.journal.decoded {
 		switch m := m.(type) {
 		case *record.Task:
-			if m.Run != "" && !m.State.Terminal() || m.StopAt != 0 && !m.State.Terminal() {
+			// A cron's task may run: there may always be one.
+			if m.Run != "" && !m.State.Terminal() && m.State != record.TaskState_TASK_STATE_RUNNING || m.StopAt != 0 && !m.State.Terminal() {
 				return false
 			}
 		case *record.Deploy:

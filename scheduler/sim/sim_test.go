@@ -30,7 +30,7 @@ var (
 // The large simulation: fewer steps, since each meets so much more.
 const (
 	largeAgents = 5000
-	largeSteps  = 400
+	largeSteps  = 1000
 )
 
 // TestSeeds plays random seeds. `make sim` plays many more.

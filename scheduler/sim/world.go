@@ -81,7 +81,7 @@ func Run(opts Options) (failure error) {
 		registry: map[string][]byte{},
 		inactive: map[*agent]bool{},
 		remarks:  map[int]string{},
-		scale:    max(1, opts.Agents/40),
+		scale:    max(1, opts.Agents/200),
 	}
 	w.rng = rand.New(w.pcg)
 	w.checks = newChecks(w)
@@ -260,17 +260,29 @@ func (w *world) settle() {
 		w.settleEffects()
 		w.users.retry()
 		w.reactivateAll()
-		if rounds%(16*w.scale) == 0 && w.checks.atRest() {
+		if rounds%16 == 0 && w.checks.atRest() {
 			break
 		}
 		next := w.next(end)
-		if !next.After(w.now) {
-			next = w.now.Add(time.Millisecond)
+		// With many agents there is always something due: then a round does more.
+		next = later(next, w.now.Add(time.Millisecond))
+		if w.scale > 1 {
+			next = later(next, w.now.Add(coarse))
 		}
 		w.moveTo(next)
 		w.checks.run()
 	}
 	w.checks.quiet()
+}
+
+// coarse is how much time a round of settle takes at least in a large cluster.
+const coarse = 2 * time.Second
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // settleMost is how long after the last fault all must be well: a deploy may
