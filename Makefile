@@ -38,7 +38,7 @@ bench:
 
 ## sim: the simulation at length; ARGS go to its test
 sim:
-	$(GO) test -timeout 30m -count 1 -v -run 'TestSeeds|TestLarge|TestMutants' ./scheduler/sim -sim.seeds 2000 -sim.large 20 -sim.mutants 100 $(ARGS)
+	$(GO) test -timeout 30m -count 1 -v -run 'TestSeeds|TestLarge|TestMutants' ./scheduler/sim -sim.seeds 2000 -sim.large 20 -sim.mutants 300 $(ARGS)
 
 clean:
 	rm -rf bin build .perigee

@@ -22,7 +22,7 @@ var (
 	agents  = flag.Int("sim.agents", 20, "agents")
 	steps   = flag.Int("sim.steps", 2000, "steps of each seed")
 	large   = flag.Int("sim.large", 0, "play this many seeds with 5,000 agents; make sim plays 20")
-	mutants = flag.Int("sim.mutants", 0, "play up to this many seeds for each mutant; make sim plays 100")
+	mutants = flag.Int("sim.mutants", 0, "play up to this many seeds for each mutant; make sim plays 300")
 	keep    = flag.Bool("sim.keep", false, "write the shortest scripts found for the mutants into testdata/scripts")
 	shrink  = flag.Duration("sim.shrink", 20*time.Second, "how long to look for a shorter way to the first failure")
 )
@@ -140,7 +140,7 @@ func TestScripts(t *testing.T) {
 // as testdata/scripts does faster.
 func TestMutants(t *testing.T) {
 	if *mutants == 0 {
-		t.Skip("play it with -sim.mutants 100, or make sim")
+		t.Skip("play it with -sim.mutants 300, or make sim")
 	}
 	for _, m := range Mutants {
 		t.Run(string(m), func(t *testing.T) {
