@@ -14,14 +14,22 @@ type mesos struct {
 	subscribed bool
 	since      int64
 	master     string
-	round      uint64           // of reconciliation; each asks for every task anew
-	askWait    int64            // how long until those not heard of are asked for again, ms
+	round      uint64           // of reconciliation: what is heard of a task counts for one
+	askAt      int64            // when tasks not heard of are asked for, Unix ms; 0 while not subscribed
+	askWait    int64            // how long after that they are asked for again, ms
+	asking     []*task          // those still to be asked for now
 	strays     map[string]int64 // tasks that should not run: when KILL may be sent again
 }
 
 // The waits of reconciliation, in ms. Silence means to ask again, ever less
-// often; all tasks are asked for anew after reconcileEvery.
+// often; a new round begins reconcileEvery after all were heard of.
+//
+// By name only those are asked for that the answer to the question without
+// names left out, and few at a time: 100,000 at once take the master, and the
+// stream that offers share, seconds.
 const (
+	askFirst       = 1_000 // for the answer without names to come
+	askPace        = 50
 	askWaitMin     = 15_000
 	askWaitMax     = 5 * 60_000
 	reconcileEvery = 10 * 60_000
@@ -36,8 +44,7 @@ func (c *Core) connecting() {
 	leader := proto.CloneOf(c.leader)
 	leader.Subscriptions++
 	c.writeLeader(leader)
-	c.loseOffers()
-	c.mesos.subscribed = false
+	c.disconnected()
 	c.pool.suppressed = !c.demand()
 	c.call(Subscribe{FrameworkID: c.cluster.FrameworkId, Suppressed: c.pool.suppressed})
 }
@@ -49,8 +56,11 @@ func (c *Core) subscribed(e Subscribed) {
 	m := &c.mesos
 	m.subscribed, m.since, m.master = true, c.now, e.Master
 	c.emit(&record.Event{Type: "scheduler.subscribed", Message: e.Master})
-	for _, t := range c.launchedTasks() {
+	stopping := c.launchedTasks(func(t *task) bool {
 		t.answered = true // or it never will be: an older subscription's calls are refused
+		return t.stopping()
+	})
+	for _, t := range stopping {
 		t.killWait, t.killNext = 0, 0
 		c.kill(t)
 	}
@@ -58,15 +68,17 @@ func (c *Core) subscribed(e Subscribed) {
 }
 
 func (c *Core) disconnected() {
-	c.mesos.subscribed = false
+	m := &c.mesos
+	m.subscribed, m.askAt, m.asking = false, 0, nil
 	c.loseOffers()
 }
 
-// launchedTasks returns the live tasks that Mesos may know, by id.
-func (c *Core) launchedTasks() []*task {
+// launchedTasks returns the live tasks that Mesos may know, of those that are
+// wanted, by id.
+func (c *Core) launchedTasks(wanted func(*task) bool) []*task {
 	var tasks []*task
 	for _, t := range c.tasks {
-		if t.live() && t.launched() {
+		if t.live() && t.launched() && wanted(t) {
 			tasks = append(tasks, t)
 		}
 	}
@@ -74,53 +86,75 @@ func (c *Core) launchedTasks() []*task {
 	return tasks
 }
 
-// reconcileAll asks for all that Mesos knows, and for each task by name.
+// reconcileAll begins a round: it asks for all that Mesos knows, and soon for
+// those by name that were not among them.
 func (c *Core) reconcileAll() {
 	m := &c.mesos
 	m.round++
-	m.askWait = askWaitMin
+	m.asking, m.askWait = nil, askWaitMin
 	c.call(Reconcile{})
-	c.ask(c.launchedTasks())
-	c.timers.add(timer{at: c.now + m.askWait, kind: timerReconcile})
+	c.askIn(askFirst)
 }
 
-// ask for tasks whose launch has been answered.
-func (c *Core) ask(tasks []*task) {
-	var names []TaskAgent
-	for _, t := range tasks {
-		if t.answered {
-			names = append(names, TaskAgent{Task: t.rec.Id, Agent: t.rec.Agent})
-		}
-	}
-	for part := range slices.Chunk(names, askAtMost) {
-		c.call(Reconcile{Tasks: part})
-	}
+func (c *Core) askIn(wait int64) {
+	c.mesos.askAt = c.now + wait
+	c.timers.add(timer{at: c.mesos.askAt, kind: timerReconcile})
 }
 
-// reconcileAgain asks for the tasks of which nothing was heard since all were
-// asked for.
+// reconcileAgain asks for tasks of which nothing was heard in this round, some
+// at a time.
 func (c *Core) reconcileAgain() {
 	m := &c.mesos
-	if !m.subscribed || c.timers.pending[timerReconcile] > 0 {
-		return // subscribed starts over; or a later timer goes on
+	if m.askAt == 0 || c.now < m.askAt {
+		return // a timer of an earlier round or subscription
 	}
-	var unheard []*task
-	for _, t := range c.launchedTasks() {
-		if t.heardOf < m.round && t.answered {
-			unheard = append(unheard, t)
-		}
-	}
-	if len(unheard) == 0 {
-		if m.askWait >= reconcileEvery {
-			c.reconcileAll()
+	if len(m.asking) == 0 {
+		if m.asking = c.launchedTasks(c.unheard); len(m.asking) == 0 {
+			c.heardOfAll()
 			return
 		}
-		m.askWait = reconcileEvery
-	} else {
-		c.ask(unheard)
-		m.askWait = min(2*m.askWait, askWaitMax)
 	}
-	c.timers.add(timer{at: c.now + m.askWait, kind: timerReconcile})
+	n := min(len(m.asking), askAtMost)
+	var now []*task
+	for _, t := range m.asking[:n] {
+		if t.live() && c.unheard(t) {
+			now = append(now, t)
+		}
+	}
+	c.ask(now)
+	if m.asking = m.asking[n:]; len(m.asking) > 0 {
+		c.askIn(askPace)
+		return
+	}
+	c.askIn(m.askWait)
+	m.askWait = min(2*m.askWait, askWaitMax)
+}
+
+// unheard says whether a task is one to ask for: Mesos has had the call that
+// launched it, and told nothing of it in this round.
+func (c *Core) unheard(t *task) bool { return t.answered && t.heardOf < c.mesos.round }
+
+// heardOfAll ends a round, or begins the next when it ended long enough ago.
+func (c *Core) heardOfAll() {
+	m := &c.mesos
+	if m.askWait == reconcileEvery {
+		c.reconcileAll()
+		return
+	}
+	m.askWait = reconcileEvery
+	c.askIn(reconcileEvery)
+}
+
+// ask for tasks by name.
+func (c *Core) ask(tasks []*task) {
+	if len(tasks) == 0 {
+		return
+	}
+	names := make([]TaskAgent, len(tasks))
+	for i, t := range tasks {
+		names[i] = TaskAgent{Task: t.rec.Id, Agent: t.rec.Agent}
+	}
+	c.call(Reconcile{Tasks: names})
 }
 
 // accepted notes that a launch has reached Mesos, or never will; from now on
@@ -148,7 +182,9 @@ func (c *Core) confirmLaunch(t *task) {
 	if t.rec.State != taskLaunching || !c.mesos.subscribed {
 		return
 	}
-	c.ask([]*task{t})
+	if t.answered {
+		c.ask([]*task{t})
+	}
 	t.askWait = min(2*t.askWait, askWaitMax)
 	c.timers.add(timer{at: c.now + t.askWait, kind: timerConfirm, task: t})
 }
