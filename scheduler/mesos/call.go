@@ -121,10 +121,18 @@ func callType(c core.Call) scheduler.Call_Type {
 // sent, and it before all that follow.
 func barrier(c core.Call) bool {
 	switch c.(type) {
-	case core.Reconcile, core.Suppress, core.Revive:
+	case core.Suppress, core.Revive:
 		return true
 	}
 	return false
+}
+
+// question says whether a call only asks. It changes nothing, so it needs no
+// order among the others, and takes the master long: nothing waits for it. Core
+// asks by name only about launches whose ACCEPT was answered.
+func question(c core.Call) bool {
+	_, is := c.(core.Reconcile)
+	return is
 }
 
 // laneKey is what calls that must stay in order have in common: the agent.

@@ -172,14 +172,14 @@ func TestBarrier_WaitsForAnswers(t *testing.T) {
 		m.mu.Lock()
 		m.answer = func(*scheduler.Call) (int, string) { <-answers; return 202, "" }
 		m.mu.Unlock()
-		b.Perform([]core.Call{core.Kill{Task: "1", Agent: "a"}, core.Kill{Task: "2", Agent: "b"}, core.Reconcile{}, core.Suppress{}, core.Kill{Task: "3", Agent: "c"}})
+		b.Perform([]core.Call{core.Kill{Task: "1", Agent: "a"}, core.Kill{Task: "2", Agent: "b"}, core.Revive{}, core.Suppress{}, core.Kill{Task: "3", Agent: "c"}})
 		synctest.Wait()
 		require.ElementsMatch(t, []string{"KILL 1", "KILL 2"}, summaries(m.received()))
 		require.Equal(t, 3, b.Stats().Queued)
 		answers <- struct{}{}
 		synctest.Wait()
 		require.Len(t, m.received(), 2, "one answer is still due")
-		for n, want := range []string{"RECONCILE", "SUPPRESS", "KILL 3"} {
+		for n, want := range []string{"REVIVE", "SUPPRESS", "KILL 3"} {
 			answers <- struct{}{}
 			synctest.Wait()
 			require.Equal(t, want, summaries(m.received())[2+n])
@@ -188,6 +188,42 @@ func TestBarrier_WaitsForAnswers(t *testing.T) {
 		answers <- struct{}{}
 		synctest.Wait()
 		require.Zero(t, b.Stats().Unanswered)
+	})
+}
+
+// A question that takes the master long holds up nothing, and waits for nothing.
+func TestReconcile_WaitsForNothing(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, m *fakeMaster, b *bench) {
+		told, others := make(chan struct{}), make(chan struct{})
+		m.mu.Lock()
+		m.answer = func(c *scheduler.Call) (int, string) {
+			if c.Type == scheduler.Call_RECONCILE {
+				<-told
+			} else {
+				<-others
+			}
+			return 202, ""
+		}
+		m.mu.Unlock()
+		b.Perform([]core.Call{core.Kill{Task: "1", Agent: "a"}, core.Suppress{}, core.Reconcile{}, core.Reconcile{}})
+		synctest.Wait()
+		require.ElementsMatch(t, []string{"KILL 1", "RECONCILE"}, summaries(m.received()), "one after the other")
+		b.Perform([]core.Call{core.Revive{}, core.Kill{Task: "2", Agent: "a"}})
+		for n, want := range []string{"SUPPRESS", "REVIVE", "KILL 2"} {
+			others <- struct{}{}
+			synctest.Wait()
+			require.Len(t, m.received(), 3+n)
+			require.Equal(t, want, summaries(m.received())[2+n])
+		}
+		others <- struct{}{}
+		synctest.Wait()
+		require.Equal(t, 2, b.Stats().Unanswered)
+		told <- struct{}{}
+		told <- struct{}{}
+		synctest.Wait()
+		require.Zero(t, b.Stats().Unanswered)
+		require.Zero(t, b.Stats().Queued)
 	})
 }
 

@@ -288,8 +288,9 @@ func TestCluster_LifeOfATask(t *testing.T) {
 
 	e.Perform([]core.Call{core.Suppress{}, core.Kill{Task: task, Agent: offer.Agent}})
 	killed := next(e, of(core.MesosKilled))
-	e.Perform([]core.Call{core.Acknowledge{Task: task, Agent: offer.Agent, UUID: killed.UUID},
-		core.Reconcile{Tasks: []core.TaskAgent{{Task: task, Agent: offer.Agent}}}})
+	e.Perform([]core.Call{core.Acknowledge{Task: task, Agent: offer.Agent, UUID: killed.UUID}})
+	require.Eventually(t, func() bool { return e.Stats().Queued+e.Stats().Unanswered == 0 }, 10*time.Second, time.Millisecond)
+	e.Perform([]core.Call{core.Reconcile{Tasks: []core.TaskAgent{{Task: task, Agent: offer.Agent}}}})
 	next(e, of(core.MesosGone))
 	stats := e.Stats()
 	require.Empty(t, stats.Failures)

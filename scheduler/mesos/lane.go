@@ -44,6 +44,12 @@ func newLane(s *session) *lane {
 	return &lane{session: s, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
+// hand gives the lane calls. The queue is locked.
+func (l *lane) hand(calls ...*call) {
+	l.waiting = append(l.waiting, calls...)
+	signal(l.wake)
+}
+
 // run carries calls until ctx ends or the subscription is over, which the error says.
 func (l *lane) run(ctx context.Context) error {
 	for {

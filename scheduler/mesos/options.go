@@ -46,7 +46,7 @@ type Options struct {
 	CallTimeout time.Duration
 	// AgentsEvery is the shortest time between two GET_AGENTS; 1 s when 0.
 	AgentsEvery time.Duration
-	// Lanes is how many connections carry calls; 8 when 0.
+	// Lanes is how many connections carry calls, but for RECONCILE; 8 when 0.
 	Lanes int
 	// Random gives numbers in [0,1) for the jitter; math/rand when nil.
 	Random func() float64

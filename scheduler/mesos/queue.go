@@ -23,15 +23,18 @@ const (
 
 // queue puts calls in the order in which Mesos must see them. Calls go to the
 // lane of their agent as they come; a barrier waits in the backlog, and all
-// calls behind it, until every call before it was answered.
+// calls behind it, until every call before it was answered. Questions have a
+// lane of their own, the last, and wait for nothing.
 type queue struct {
-	mu       sync.Mutex
-	state    queueState
-	expected bool // a Subscribe, in answer to Connecting
-	backlog  []*call
-	lanes    []*lane
-	pending  int  // calls handed to lanes and not answered
-	barrier  bool // the one pending call is a barrier
+	mu        sync.Mutex
+	state     queueState
+	expected  bool // a Subscribe, in answer to Connecting
+	backlog   []*call
+	questions []*call // until there are lanes
+	lanes     []*lane
+	pending   int  // calls handed to lanes and not answered, but for questions
+	asked     int  // questions handed to their lane and not answered
+	barrier   bool // the one pending call is a barrier
 }
 
 // perform takes calls in, and returns those that were dropped at once, and the
@@ -49,8 +52,12 @@ func (q *queue) perform(calls []core.Call) (dropped []core.Call, subscribe *core
 			dropped = append(dropped, c)
 			continue
 		}
+		if !question(c) {
+			q.backlog = append(q.backlog, &call{Call: c})
+			continue
+		}
 		for _, part := range split(c) {
-			q.backlog = append(q.backlog, &call{Call: part})
+			q.questions = append(q.questions, &call{Call: part})
 		}
 	}
 	q.pump()
@@ -62,6 +69,12 @@ func (q *queue) pump() {
 	if q.state != queueOpen {
 		return
 	}
+	last := len(q.lanes) - 1
+	if len(q.questions) > 0 {
+		q.asked += len(q.questions)
+		q.lanes[last].hand(q.questions...)
+		q.questions = nil
+	}
 	n := 0
 	for ; n < len(q.backlog) && !q.barrier; n++ {
 		c := q.backlog[n]
@@ -70,19 +83,21 @@ func (q *queue) pump() {
 			break
 		}
 		q.pending++
-		l := q.lanes[laneOf(laneKey(c.Call), len(q.lanes))]
-		l.waiting = append(l.waiting, c)
-		signal(l.wake)
+		q.lanes[laneOf(laneKey(c.Call), last)].hand(c)
 	}
 	if q.backlog = q.backlog[n:]; len(q.backlog) == 0 {
 		q.backlog = nil
 	}
 }
 
-// answered takes one call off the pending ones.
-func (q *queue) answered() {
+// answered takes a call off the pending ones.
+func (q *queue) answered(c *call) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if question(c.Call) {
+		q.asked--
+		return
+	}
 	if q.pending--; q.pending == 0 {
 		q.barrier = false
 		q.pump()
@@ -120,8 +135,9 @@ func (q *queue) close() []*call {
 	for _, l := range q.lanes {
 		left = append(append(left, l.taken...), l.waiting...)
 	}
-	left = append(left, q.backlog...)
-	q.state, q.lanes, q.backlog, q.pending, q.barrier = queueClosed, nil, nil, 0, false
+	left = append(append(left, q.questions...), q.backlog...)
+	q.state, q.lanes, q.backlog, q.questions = queueClosed, nil, nil, nil
+	q.pending, q.asked, q.barrier = 0, 0, false
 	return left
 }
 
@@ -129,11 +145,11 @@ func (q *queue) close() []*call {
 func (q *queue) depth() (queued, unanswered int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	queued = len(q.backlog)
+	waiting := 0
 	for _, l := range q.lanes {
-		queued += len(l.waiting)
+		waiting += len(l.waiting)
 	}
-	return queued, q.pending - (queued - len(q.backlog))
+	return len(q.backlog) + len(q.questions) + waiting, q.pending + q.asked - waiting
 }
 
 // laneOf is the lane of a key: FNV-1a, so that it does not change between runs.

@@ -70,7 +70,7 @@ func (d *Driver) serve(ctx context.Context, master string, watch func(context.Co
 	quiet.limit = time.Duration(float64(heartbeat) * d.o.MaxSilence)
 	s.launcher = newLauncher(framework, d.o)
 	s.head = requestHead(master, stream)
-	for range d.o.Lanes {
+	for range d.o.Lanes + 1 { // one for questions
 		lanes = append(lanes, newLane(s))
 	}
 	if err := d.outbox.offer(ctx, core.Subscribed{FrameworkID: framework, Master: master}); err != nil {
@@ -182,7 +182,7 @@ func (s *session) appendRequest(b []byte, c *call) []byte {
 		s.driver.log.Error("launch not possible", "error", err)
 		s.driver.drop(c.Call, err.Error())
 		if m == nil {
-			s.driver.queue.answered()
+			s.driver.queue.answered(c)
 			return b
 		}
 		c.Call = core.Decline{} // is what is answered
@@ -194,7 +194,7 @@ func (s *session) appendRequest(b []byte, c *call) []byte {
 // answered is called with the answer to each call, in the order of its lane.
 // An error ends the subscription.
 func (s *session) answered(c *call, status int, text string) error {
-	defer s.driver.queue.answered()
+	defer s.driver.queue.answered(c)
 	accept, isAccept := c.Call.(core.Accept)
 	if status == http.StatusAccepted {
 		if isAccept {
