@@ -86,7 +86,7 @@ func TestDefaults(t *testing.T) {
 		"resources":{"cpus":0.1,"memory":"64MiB"},"ports":["http"],"instances":1,
 		"health":{"http":{"port":"http","path":"/healthz","scheme":"http"},"interval":"5s","timeout":"5s","startup":"1m","failures":3},
 		"ready":{"successes":1,"after":"0s"},"restart":{"min":"1s","max":"5m","reset":"5m"},"stop":{"grace":"10s"},
-		"update":{"deadline":"10m"},"logs":{"size":"16MiB","keep":4}}`, string(got))
+		"update":{"strategy":"rolling","batch":["1","25%"],"deadline":"10m","retries":2,"failures":"0","on_failure":"rollback"},"logs":{"size":"16MiB","keep":4}}`, string(got))
 	after, err := s.Canonical()
 	require.NoError(t, err)
 	require.Equal(t, string(before), string(after), "the original is left alone")

@@ -20,6 +20,10 @@ const (
 	DefaultRestartReset   = Duration(5 * time.Minute)
 	DefaultStopGrace      = Duration(10 * time.Second)
 	DefaultUpdateDeadline = Duration(10 * time.Minute)
+	DefaultUpdateKeep     = Duration(5 * time.Minute) // of blue-green
+	DefaultUpdateRetries  = 2
+	DefaultGateInterval   = Duration(10 * time.Second)
+	DefaultGateDeadline   = Duration(10 * time.Minute)
 	DefaultLogSize        = 16 * MiB
 	DefaultLogKeep        = 4
 	DefaultCronDeadline   = Duration(time.Minute)
@@ -67,8 +71,7 @@ func (s *Spec) fillService() {
 	fill(&s.Restart.Min, min(DefaultRestartMin, cmp.Or(s.Restart.Max, DefaultRestartMin)))
 	fill(&s.Restart.Max, max(DefaultRestartMax, s.Restart.Min))
 	fill(&s.Restart.Reset, DefaultRestartReset)
-	s.Update = orNew(s.Update)
-	fill(&s.Update.Deadline, DefaultUpdateDeadline)
+	s.Update = s.Update.filled()
 }
 
 func (h *Health) filled() *Health {

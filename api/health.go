@@ -120,7 +120,5 @@ func (p *problems) service(s Spec) {
 		}
 		p.duration("restart.reset", r.Reset, shortest, week)
 	}
-	if u := s.Update; u != nil {
-		p.duration("update.deadline", u.Deadline, shortest, week)
-	}
+	p.update(s.Update)
 }

@@ -39,24 +39,6 @@ type Counts struct {
 	Unreachable int `json:"unreachable"`
 }
 
-// Deploy is one attempt to move a job to a new spec.
-type Deploy struct {
-	Job       string     `json:"job"`
-	Number    uint32     `json:"number"`
-	State     string     `json:"state"` // in_progress, succeeded, failed, superseded, …
-	Reason    string     `json:"reason,omitempty"`
-	From      uint32     `json:"from,omitempty"`
-	Digest    string     `json:"digest"` // SHA-256 of the canonical spec
-	Author    string     `json:"author,omitempty"`
-	Message   string     `json:"message,omitempty"`
-	CreatedAt time.Time  `json:"created_at"`
-	EndedAt   *time.Time `json:"ended_at,omitempty"`
-	// Updated of Instances run the deploy's spec and are ready.
-	Updated   int   `json:"updated"`
-	Instances int   `json:"instances"`
-	Spec      *Spec `json:"spec,omitempty"`
-}
-
 // Run is one execution of a cron or batch job.
 type Run struct {
 	Job         string            `json:"job"`

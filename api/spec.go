@@ -161,16 +161,6 @@ type HTTPCall struct {
 	Path string `json:"path"`
 }
 
-// Update is how a deploy moves a service's instances.
-type Update struct {
-	// Deadline for progress: a deploy in which no instance became ready for
-	// this long has failed; 10m by default.
-	Deadline Duration `json:"deadline,omitempty"`
-	// StopFirst stops the old task of an instance before its new one starts,
-	// instead of starting the new one first.
-	StopFirst bool `json:"stop_first,omitempty"`
-}
-
 // Logs bounds each of the files stdout and stderr and their rotated
 // predecessors: Keep files of Size each.
 type Logs struct {

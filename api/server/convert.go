@@ -144,7 +144,7 @@ func jobState(r *record.Job, kind api.Kind, latest *record.Deploy, tasks census)
 // deploy tells a deploy of job r, its spec only if asked to.
 func (s *Server) deploy(d *record.Deploy, r *record.Job, tasks census, withSpec bool) api.Deploy {
 	out := api.Deploy{
-		Job: d.Job, Number: d.Number, State: name(deployStates, int32(d.State)), Reason: d.Reason, From: d.From,
+		Job: d.Job, Number: d.Number, State: api.DeployState(name(deployStates, int32(d.State))), Reason: d.Reason, From: d.From,
 		Digest: d.Digest, Author: d.Author, Message: d.Message,
 		CreatedAt: millis(d.CreatedAt), EndedAt: moment(d.EndedAt),
 	}

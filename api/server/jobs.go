@@ -155,7 +155,7 @@ func (s *Server) putJob(ctx context.Context, in *putJobInput) (*written, error) 
 	}
 	return s.do(ctx, core.PutJob{
 		Spec: spec, Canonical: canonical, IfMatch: revision, Create: in.IfNoneMatch != "",
-		Author: writingOf(ctx).actor, Message: in.Message, Supersede: in.Supersede,
+		Notes: core.Notes{Author: writingOf(ctx).actor, Message: in.Message}, Supersede: in.Supersede,
 	})
 }
 

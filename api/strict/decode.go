@@ -67,7 +67,8 @@ func (p Places) Of(path string) Position {
 // what it concerns at its zero, and returns all, in the order of the source.
 //
 // Types that implement encoding.TextUnmarshaler take strings and numbers.
-// Strings take plain scalars as they were written. A null that was written out
+// Strings take plain scalars as they were written. A slice type with a method
+// OneForList takes one scalar for a list of it. A null that was written out
 // in JSON is the same as an absent field; in YAML, where a forgotten value
 // reads as null, it is a problem.
 func Decode(tree *Node, into any, key string) (Places, []Problem) {
@@ -87,7 +88,7 @@ type decoder struct {
 
 func (d *decoder) fail(n *Node, path, format string, args ...any) {
 	p := Problem{Path: path, Message: fmt.Sprintf(format, args...), At: n.At}
-	if n.scalar() {
+	if n.Scalar() {
 		p.Value = Shorten(n.Text)
 	}
 	d.problems = append(d.problems, p)
@@ -99,7 +100,7 @@ func (d *decoder) want(n *Node, path, wanted string) {
 		d.fail(n, path, "is empty: it wants %s; leave it out if it is not needed", wanted)
 		return
 	}
-	d.fail(n, path, "wants %s, not %s", wanted, n.what())
+	d.fail(n, path, "wants %s, not %s", wanted, n.Describe())
 }
 
 func (d *decoder) value(n *Node, v reflect.Value, path string) {
@@ -135,7 +136,7 @@ func (d *decoder) text(n *Node, u encoding.TextUnmarshaler, path string) {
 		d.want(n, path, "a value")
 		return
 	case Bool, List, Map:
-		given = n.what() // is refused, with what is allowed
+		given = n.Describe() // is refused, with what is allowed
 	}
 	if err := u.UnmarshalText([]byte(given)); err != nil {
 		d.fail(n, path, "%v", err)
@@ -150,7 +151,7 @@ var (
 func (d *decoder) scalar(n *Node, v reflect.Value, path string) {
 	switch v.Kind() {
 	case reflect.String:
-		if n.Kind != String && (!n.Plain || n.Kind == Null || !n.scalar()) {
+		if n.Kind != String && (!n.Plain || n.Kind == Null || !n.Scalar()) {
 			d.want(n, path, "a string")
 			return
 		}
@@ -181,6 +182,9 @@ func (d *decoder) scalar(n *Node, v reflect.Value, path string) {
 }
 
 func (d *decoder) items(n *Node, v reflect.Value, path string) {
+	if _, one := v.Interface().(interface{ OneForList() }); one && n.Scalar() && n.Kind != Null {
+		n = &Node{Kind: List, At: n.At, Items: []*Node{n}}
+	}
 	if n.Kind != List {
 		d.want(n, path, "a list")
 		return
@@ -202,7 +206,7 @@ func (d *decoder) entries(n *Node, v reflect.Value, path string) {
 	m := reflect.MakeMapWithSize(v.Type(), len(n.Fields))
 	for _, f := range n.Fields {
 		p, e := Join(path, f.Name), reflect.New(v.Type().Elem()).Elem()
-		if d.repeated(f, p) {
+		if f.Removed || d.repeated(f, p) {
 			continue
 		}
 		d.value(f.Value, e, p)
@@ -233,7 +237,7 @@ func (d *decoder) fields(n *Node, v reflect.Value, path string) {
 			d.unknown(f, v.Type(), path)
 			continue
 		}
-		if d.repeated(f, p) {
+		if f.Removed || d.repeated(f, p) {
 			continue
 		}
 		if f.Value.Kind == Null && !f.Value.Plain {

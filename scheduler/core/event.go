@@ -73,6 +73,15 @@ type Agents struct{ Agents []Agent }
 // AgentRemoved says that the master gave an agent up.
 type AgentRemoved struct{ Agent string }
 
+// GateAnswered is what came of an AskGate.
+type GateAnswered struct {
+	Job      string
+	Deploy   uint32
+	Step     uint32
+	Decision api.GateDecision // wait when there was no answer that can be read
+	Reason   string           // what the gate said, or why there was no answer
+}
+
 // Request is a write of a user.
 type Request struct {
 	// ID is given back in the Reply.
@@ -95,10 +104,85 @@ type PutJob struct {
 	Canonical []byte // of Spec
 	IfMatch   *uint64
 	// Create: refuse when the job exists (If-None-Match: *).
-	Create          bool
-	Author, Message string
+	Create bool
+	Notes
 	// Supersede an unfinished deploy instead of being refused because of it.
 	Supersede bool
+	// Resume a paused job; should the deploy fail, it is paused again.
+	Resume bool
+}
+
+// Notes are what is kept with a deploy for people.
+type Notes struct {
+	Author, Message string // the actor when there is no Author
+	Links           map[string]string
+}
+
+// RollBack deploys the spec of an earlier deploy; with To 0 it undoes the one
+// in progress, or whose old set is kept, or else returns to the last that
+// succeeded before the current one.
+type RollBack struct {
+	Job     string
+	To      uint32
+	IfMatch *uint64
+	Notes
+	Supersede bool
+}
+
+// Bounce replaces every task of a service, start first: all at once, or one
+// instance after the other.
+type Bounce struct {
+	Job         string
+	Incremental bool
+	IfMatch     *uint64
+	Notes
+}
+
+// RestartInstance replaces the task of one instance, start first.
+type RestartInstance struct {
+	Job      string
+	Instance uint32
+	Reason   string
+}
+
+// SteerDeploy acts on a deploy in progress.
+type SteerDeploy struct {
+	Job    string
+	Number uint32 // 0: the one in progress
+	Action Steer
+	Reason string
+	Full   bool // of SteerPromote: past all steps that follow
+}
+
+// Steer is what may be done to a deploy in progress.
+type Steer uint8
+
+// What may be done to a deploy in progress.
+const (
+	SteerPause   Steer = iota + 1
+	SteerResume        // after a pause, by hand or for a failure
+	SteerPromote       // past a manual step, or the rest of a bake
+	SteerCancel        // its instances return
+	SteerPulse         // it may go on
+)
+
+// PutGroup deploys several jobs, one after the other; all return if one fails.
+type PutGroup struct {
+	Specs     []*api.Spec
+	Canonical [][]byte
+	Notes
+	Supersede bool
+}
+
+// CancelGroup undoes a group that is in progress.
+type CancelGroup struct{ ID, Reason string }
+
+// SkipHealth has a service's health checks count for nothing until Until (Unix
+// ms); 0 ends that.
+type SkipHealth struct {
+	Job     string
+	Until   int64
+	IfMatch *uint64
 }
 
 // RemoveJob stops a job's tasks and forgets it.
@@ -110,6 +194,7 @@ type RemoveJob struct {
 // PauseJob stops a job's tasks and keeps its definition.
 type PauseJob struct {
 	Job, Reason string
+	Until       int64 // when it is taken back, Unix ms; 0: never
 	IfMatch     *uint64
 }
 
@@ -123,6 +208,7 @@ type ResumeJob struct {
 type ScaleJob struct {
 	Job       string
 	Instances int
+	Until     int64 // when it is taken back, Unix ms; 0: never
 	IfMatch   *uint64
 }
 
@@ -161,6 +247,7 @@ func (Update) isEvent()       {}
 func (Accepted) isEvent()     {}
 func (Agents) isEvent()       {}
 func (AgentRemoved) isEvent() {}
+func (GateAnswered) isEvent() {}
 func (Request) isEvent()      {}
 
 func (PutJob) isOp()    {}
@@ -171,6 +258,14 @@ func (ScaleJob) isOp()  {}
 func (StartRuns) isOp() {}
 func (CancelRun) isOp() {}
 func (KillTask) isOp()  {}
+
+func (RollBack) isOp()        {}
+func (Bounce) isOp()          {}
+func (RestartInstance) isOp() {}
+func (SteerDeploy) isOp()     {}
+func (PutGroup) isOp()        {}
+func (CancelGroup) isOp()     {}
+func (SkipHealth) isOp()      {}
 
 // MesosState is a task's state as Mesos names it.
 type MesosState uint8
@@ -251,6 +346,7 @@ type Result struct {
 	Runs     []string `json:"runs,omitempty"`
 	Task     string   `json:"task,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
+	Group    string   `json:"group,omitempty"`
 	// Repeated: the answer of an earlier request with the same key.
 	Repeated bool `json:"-"`
 }

@@ -1,22 +1,32 @@
 package core
 
 import (
+	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
 // Ready is what a Step wants, in this order: Writes and Events made durable
-// together; then Calls; then Replies; then to be stepped again at Wake.
+// together; then Calls; then Replies and Asks; then to be stepped again at Wake.
 type Ready struct {
 	Writes  []Write
 	Events  []*record.Event
 	Calls   []Call
 	Replies []Reply
+	Asks    []AskGate
 	Wake    int64 // Unix ms; 0: only with an event
 }
 
 // Empty says whether there is nothing to make durable or to do.
 func (r *Ready) Empty() bool {
-	return len(r.Writes)+len(r.Events)+len(r.Calls)+len(r.Replies) == 0
+	return len(r.Writes)+len(r.Events)+len(r.Calls)+len(r.Replies)+len(r.Asks) == 0
+}
+
+// AskGate asks a gate whether a deploy goes on. It is answered with one
+// GateAnswered; one that is lost is asked again.
+type AskGate struct {
+	URL      string
+	Step     uint32
+	Question api.GateQuestion
 }
 
 // Call is an effect on Mesos.

@@ -106,6 +106,25 @@ func (v *View) Deploy(job string, number uint32) *record.Deploy {
 	return d
 }
 
+// Rollout returns how far a job's deploy is, nil when none goes on.
+func (v *View) Rollout(job string) *record.Rollout {
+	m, _ := v.records.Get(record.RolloutKey(job))
+	r, _ := m.(*record.Rollout)
+	return r
+}
+
+// Group returns a deploy group, nil when it is unknown or no longer kept.
+func (v *View) Group(id string) *record.Group {
+	m, _ := v.records.Get(record.GroupKey(id))
+	g, _ := m.(*record.Group)
+	return g
+}
+
+// Groups are the deploy groups that are kept, by id, which is by age.
+func (v *View) Groups(yield func(*record.Group) bool) {
+	ascend(v.records, record.PrefixGroup, record.PrefixGroup, yield)
+}
+
 // Run returns a run, nil when it is unknown or no longer kept.
 func (v *View) Run(job, id string) *record.Run {
 	m, _ := v.records.Get(record.RunKey(job, id))

@@ -19,6 +19,7 @@ func (t *Task) Copy() *Task {
 		Started: t.Started, Infrastructure: t.Infrastructure, ExitCode: t.ExitCode, UpdateUuid: t.UpdateUuid,
 		Sandbox: t.Sandbox, Timeline: slices.Clip(t.Timeline), Successes: t.Successes, Group: t.Group,
 		Priority: t.Priority, Avoid: t.Avoid, PlacedOn: t.PlacedOn,
+		Replace: t.Replace,
 	}
 	c.unknownFields = t.unknownFields
 	return c

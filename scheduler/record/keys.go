@@ -18,6 +18,8 @@ const (
 const (
 	PrefixJob         = "job/"
 	PrefixDeploy      = "deploy/"
+	PrefixRollout     = "rollout/"
+	PrefixGroup       = "group/"
 	PrefixRun         = "run/"
 	PrefixTask        = "task/"
 	PrefixIdempotency = "idempotency/"
@@ -30,6 +32,12 @@ func JobKey(job string) string { return PrefixJob + job }
 func DeployKey(job string, number uint32) string {
 	return fmt.Sprintf("%s%s/%08d", PrefixDeploy, job, number)
 }
+
+// RolloutKey is the key of the record of a job's deploy that goes on.
+func RolloutKey(job string) string { return PrefixRollout + job }
+
+// GroupKey is the key of a deploy group's record.
+func GroupKey(id string) string { return PrefixGroup + id }
 
 // RunKey is the key of a run's record.
 func RunKey(job, id string) string { return PrefixRun + job + "/" + id }
@@ -56,6 +64,10 @@ func New(key string) proto.Message {
 		return new(Job)
 	case strings.HasPrefix(key, PrefixDeploy):
 		return new(Deploy)
+	case strings.HasPrefix(key, PrefixRollout):
+		return new(Rollout)
+	case strings.HasPrefix(key, PrefixGroup):
+		return new(Group)
 	case strings.HasPrefix(key, PrefixIdempotency):
 		return new(IdempotentReply)
 	}

@@ -27,6 +27,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type TimedAction int32
+
+const (
+	TimedAction_TIMED_ACTION_UNSPECIFIED TimedAction = 0
+	TimedAction_TIMED_ACTION_SCALE       TimedAction = 1
+	TimedAction_TIMED_ACTION_PAUSE       TimedAction = 2
+	TimedAction_TIMED_ACTION_SKIP_HEALTH TimedAction = 3
+)
+
+// Enum value maps for TimedAction.
+var (
+	TimedAction_name = map[int32]string{
+		0: "TIMED_ACTION_UNSPECIFIED",
+		1: "TIMED_ACTION_SCALE",
+		2: "TIMED_ACTION_PAUSE",
+		3: "TIMED_ACTION_SKIP_HEALTH",
+	}
+	TimedAction_value = map[string]int32{
+		"TIMED_ACTION_UNSPECIFIED": 0,
+		"TIMED_ACTION_SCALE":       1,
+		"TIMED_ACTION_PAUSE":       2,
+		"TIMED_ACTION_SKIP_HEALTH": 3,
+	}
+)
+
+func (x TimedAction) Enum() *TimedAction {
+	p := new(TimedAction)
+	*p = x
+	return p
+}
+
+func (x TimedAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TimedAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_scheduler_record_record_proto_enumTypes[0].Descriptor()
+}
+
+func (TimedAction) Type() protoreflect.EnumType {
+	return &file_scheduler_record_record_proto_enumTypes[0]
+}
+
+func (x TimedAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TimedAction.Descriptor instead.
+func (TimedAction) EnumDescriptor() ([]byte, []int) {
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{0}
+}
+
 type DeployState int32
 
 const (
@@ -75,11 +127,11 @@ func (x DeployState) String() string {
 }
 
 func (DeployState) Descriptor() protoreflect.EnumDescriptor {
-	return file_scheduler_record_record_proto_enumTypes[0].Descriptor()
+	return file_scheduler_record_record_proto_enumTypes[1].Descriptor()
 }
 
 func (DeployState) Type() protoreflect.EnumType {
-	return &file_scheduler_record_record_proto_enumTypes[0]
+	return &file_scheduler_record_record_proto_enumTypes[1]
 }
 
 func (x DeployState) Number() protoreflect.EnumNumber {
@@ -88,7 +140,120 @@ func (x DeployState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeployState.Descriptor instead.
 func (DeployState) EnumDescriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{0}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{1}
+}
+
+type DeployKind int32
+
+const (
+	DeployKind_DEPLOY_KIND_UNSPECIFIED DeployKind = 0 // a new spec
+	DeployKind_DEPLOY_KIND_IN_PLACE    DeployKind = 1 // differs in nothing that a task would notice
+	DeployKind_DEPLOY_KIND_ROLLBACK    DeployKind = 2
+	DeployKind_DEPLOY_KIND_BOUNCE      DeployKind = 3
+)
+
+// Enum value maps for DeployKind.
+var (
+	DeployKind_name = map[int32]string{
+		0: "DEPLOY_KIND_UNSPECIFIED",
+		1: "DEPLOY_KIND_IN_PLACE",
+		2: "DEPLOY_KIND_ROLLBACK",
+		3: "DEPLOY_KIND_BOUNCE",
+	}
+	DeployKind_value = map[string]int32{
+		"DEPLOY_KIND_UNSPECIFIED": 0,
+		"DEPLOY_KIND_IN_PLACE":    1,
+		"DEPLOY_KIND_ROLLBACK":    2,
+		"DEPLOY_KIND_BOUNCE":      3,
+	}
+)
+
+func (x DeployKind) Enum() *DeployKind {
+	p := new(DeployKind)
+	*p = x
+	return p
+}
+
+func (x DeployKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeployKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_scheduler_record_record_proto_enumTypes[2].Descriptor()
+}
+
+func (DeployKind) Type() protoreflect.EnumType {
+	return &file_scheduler_record_record_proto_enumTypes[2]
+}
+
+func (x DeployKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeployKind.Descriptor instead.
+func (DeployKind) EnumDescriptor() ([]byte, []int) {
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{2}
+}
+
+type RolloutPhase int32
+
+const (
+	RolloutPhase_ROLLOUT_PHASE_UNSPECIFIED RolloutPhase = 0
+	RolloutPhase_ROLLOUT_PHASE_MOVING      RolloutPhase = 1
+	RolloutPhase_ROLLOUT_PHASE_BAKING      RolloutPhase = 2
+	RolloutPhase_ROLLOUT_PHASE_GATE        RolloutPhase = 3
+	RolloutPhase_ROLLOUT_PHASE_PROMOTION   RolloutPhase = 4
+	RolloutPhase_ROLLOUT_PHASE_KEEPING     RolloutPhase = 5 // blue-green, after it succeeded
+	RolloutPhase_ROLLOUT_PHASE_RETURNING   RolloutPhase = 6
+)
+
+// Enum value maps for RolloutPhase.
+var (
+	RolloutPhase_name = map[int32]string{
+		0: "ROLLOUT_PHASE_UNSPECIFIED",
+		1: "ROLLOUT_PHASE_MOVING",
+		2: "ROLLOUT_PHASE_BAKING",
+		3: "ROLLOUT_PHASE_GATE",
+		4: "ROLLOUT_PHASE_PROMOTION",
+		5: "ROLLOUT_PHASE_KEEPING",
+		6: "ROLLOUT_PHASE_RETURNING",
+	}
+	RolloutPhase_value = map[string]int32{
+		"ROLLOUT_PHASE_UNSPECIFIED": 0,
+		"ROLLOUT_PHASE_MOVING":      1,
+		"ROLLOUT_PHASE_BAKING":      2,
+		"ROLLOUT_PHASE_GATE":        3,
+		"ROLLOUT_PHASE_PROMOTION":   4,
+		"ROLLOUT_PHASE_KEEPING":     5,
+		"ROLLOUT_PHASE_RETURNING":   6,
+	}
+)
+
+func (x RolloutPhase) Enum() *RolloutPhase {
+	p := new(RolloutPhase)
+	*p = x
+	return p
+}
+
+func (x RolloutPhase) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RolloutPhase) Descriptor() protoreflect.EnumDescriptor {
+	return file_scheduler_record_record_proto_enumTypes[3].Descriptor()
+}
+
+func (RolloutPhase) Type() protoreflect.EnumType {
+	return &file_scheduler_record_record_proto_enumTypes[3]
+}
+
+func (x RolloutPhase) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RolloutPhase.Descriptor instead.
+func (RolloutPhase) EnumDescriptor() ([]byte, []int) {
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{3}
 }
 
 type RunState int32
@@ -139,11 +304,11 @@ func (x RunState) String() string {
 }
 
 func (RunState) Descriptor() protoreflect.EnumDescriptor {
-	return file_scheduler_record_record_proto_enumTypes[1].Descriptor()
+	return file_scheduler_record_record_proto_enumTypes[4].Descriptor()
 }
 
 func (RunState) Type() protoreflect.EnumType {
-	return &file_scheduler_record_record_proto_enumTypes[1]
+	return &file_scheduler_record_record_proto_enumTypes[4]
 }
 
 func (x RunState) Number() protoreflect.EnumNumber {
@@ -152,7 +317,7 @@ func (x RunState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunState.Descriptor instead.
 func (RunState) EnumDescriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{1}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{4}
 }
 
 // TaskState is a step of a task's life. Its numbers order nothing.
@@ -216,11 +381,11 @@ func (x TaskState) String() string {
 }
 
 func (TaskState) Descriptor() protoreflect.EnumDescriptor {
-	return file_scheduler_record_record_proto_enumTypes[2].Descriptor()
+	return file_scheduler_record_record_proto_enumTypes[5].Descriptor()
 }
 
 func (TaskState) Type() protoreflect.EnumType {
-	return &file_scheduler_record_record_proto_enumTypes[2]
+	return &file_scheduler_record_record_proto_enumTypes[5]
 }
 
 func (x TaskState) Number() protoreflect.EnumNumber {
@@ -229,7 +394,7 @@ func (x TaskState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TaskState.Descriptor instead.
 func (TaskState) EnumDescriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{2}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{5}
 }
 
 // Entry is the unit of durability: what one step, or a few steps written
@@ -543,6 +708,10 @@ type Job struct {
 	Removing       bool                   `protobuf:"varint,11,opt,name=removing,proto3" json:"removing,omitempty"`                                   // gone once its tasks are
 	DecidedThrough int64                  `protobuf:"varint,12,opt,name=decided_through,json=decidedThrough,proto3" json:"decided_through,omitempty"` // of a cron: instants up to here are decided (Unix seconds)
 	LastRunAt      int64                  `protobuf:"varint,13,opt,name=last_run_at,json=lastRunAt,proto3" json:"last_run_at,omitempty"`              // of a cron: the last instant that was run (Unix seconds)
+	Withheld       uint32                 `protobuf:"varint,14,opt,name=withheld,proto3" json:"withheld,omitempty"`                                   // deploy whose tasks are not in the endpoints yet (blue-green), 0: none
+	ServingOnly    uint32                 `protobuf:"varint,15,opt,name=serving_only,json=servingOnly,proto3" json:"serving_only,omitempty"`          // deploy whose tasks alone are in the endpoints (blue-green), 0: all
+	Timed          []*Timed               `protobuf:"bytes,16,rep,name=timed,proto3" json:"timed,omitempty"`                                          // changes that are taken back, at most one of each action
+	SkipHealth     bool                   `protobuf:"varint,17,opt,name=skip_health,json=skipHealth,proto3" json:"skip_health,omitempty"`             // health checks count for nothing
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -668,6 +837,103 @@ func (x *Job) GetLastRunAt() int64 {
 	return 0
 }
 
+func (x *Job) GetWithheld() uint32 {
+	if x != nil {
+		return x.Withheld
+	}
+	return 0
+}
+
+func (x *Job) GetServingOnly() uint32 {
+	if x != nil {
+		return x.ServingOnly
+	}
+	return 0
+}
+
+func (x *Job) GetTimed() []*Timed {
+	if x != nil {
+		return x.Timed
+	}
+	return nil
+}
+
+func (x *Job) GetSkipHealth() bool {
+	if x != nil {
+		return x.SkipHealth
+	}
+	return false
+}
+
+// Timed is a change of a job that is taken back.
+type Timed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        TimedAction            `protobuf:"varint,1,opt,name=action,proto3,enum=perigee.record.v1.TimedAction" json:"action,omitempty"`
+	Until         int64                  `protobuf:"varint,2,opt,name=until,proto3" json:"until,omitempty"`
+	Instances     uint32                 `protobuf:"varint,3,opt,name=instances,proto3" json:"instances,omitempty"` // of a scale: how many to return to
+	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`                // who asked for it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Timed) Reset() {
+	*x = Timed{}
+	mi := &file_scheduler_record_record_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timed) ProtoMessage() {}
+
+func (x *Timed) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_record_record_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timed.ProtoReflect.Descriptor instead.
+func (*Timed) Descriptor() ([]byte, []int) {
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Timed) GetAction() TimedAction {
+	if x != nil {
+		return x.Action
+	}
+	return TimedAction_TIMED_ACTION_UNSPECIFIED
+}
+
+func (x *Timed) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *Timed) GetInstances() uint32 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+func (x *Timed) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
 // Deploy is one attempt to move a job to a new spec: key
 // "deploy/TEAM/STAGE/NAME/NUMBER", the number in eight digits.
 type Deploy struct {
@@ -683,14 +949,19 @@ type Deploy struct {
 	From          uint32                 `protobuf:"varint,9,opt,name=from,proto3" json:"from,omitempty"`    // the deploy wanted before, 0 when the job is new
 	CreatedAt     int64                  `protobuf:"varint,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	EndedAt       int64                  `protobuf:"varint,11,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
-	ProgressAt    int64                  `protobuf:"varint,12,opt,name=progress_at,json=progressAt,proto3" json:"progress_at,omitempty"` // when an instance last became ready, for the progress deadline
+	ProgressAt    int64                  `protobuf:"varint,12,opt,name=progress_at,json=progressAt,proto3" json:"progress_at,omitempty"` // when an instance last became ready, until rollouts had records of their own
+	Kind          DeployKind             `protobuf:"varint,13,opt,name=kind,proto3,enum=perigee.record.v1.DeployKind" json:"kind,omitempty"`
+	Of            uint32                 `protobuf:"varint,14,opt,name=of,proto3" json:"of,omitempty"`                 // of a rollback or bounce: the deploy whose spec it has
+	Generation    uint32                 `protobuf:"varint,15,opt,name=generation,proto3" json:"generation,omitempty"` // tasks of deploys with the same generation are alike; 0: the number
+	Links         map[string]string      `protobuf:"bytes,16,rep,name=links,proto3" json:"links,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Group         string                 `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"` // id of its group
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Deploy) Reset() {
 	*x = Deploy{}
-	mi := &file_scheduler_record_record_proto_msgTypes[5]
+	mi := &file_scheduler_record_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +973,7 @@ func (x *Deploy) String() string {
 func (*Deploy) ProtoMessage() {}
 
 func (x *Deploy) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_record_record_proto_msgTypes[5]
+	mi := &file_scheduler_record_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +986,7 @@ func (x *Deploy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deploy.ProtoReflect.Descriptor instead.
 func (*Deploy) Descriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{5}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Deploy) GetJob() string {
@@ -802,6 +1073,553 @@ func (x *Deploy) GetProgressAt() int64 {
 	return 0
 }
 
+func (x *Deploy) GetKind() DeployKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DeployKind_DEPLOY_KIND_UNSPECIFIED
+}
+
+func (x *Deploy) GetOf() uint32 {
+	if x != nil {
+		return x.Of
+	}
+	return 0
+}
+
+func (x *Deploy) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Deploy) GetLinks() map[string]string {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+func (x *Deploy) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// Rollout is how far a job's deploy is: key "rollout/TEAM/STAGE/NAME". There is
+// one while a deploy goes on, and while a blue-green deploy keeps its old set.
+// It is apart from Deploy, whose spec may be large, because it changes often.
+type Rollout struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Job              string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Deploy           uint32                 `protobuf:"varint,2,opt,name=deploy,proto3" json:"deploy,omitempty"`
+	Phase            RolloutPhase           `protobuf:"varint,3,opt,name=phase,proto3,enum=perigee.record.v1.RolloutPhase" json:"phase,omitempty"`
+	Back             uint32                 `protobuf:"varint,4,opt,name=back,proto3" json:"back,omitempty"`                                                 // deploy that instances would return to, 0: none
+	InstancesBefore  uint32                 `protobuf:"varint,5,opt,name=instances_before,json=instancesBefore,proto3" json:"instances_before,omitempty"`    // wanted before the deploy
+	InstancesChanged bool                   `protobuf:"varint,6,opt,name=instances_changed,json=instancesChanged,proto3" json:"instances_changed,omitempty"` // by the deploy: returning changes them back
+	Step             uint32                 `protobuf:"varint,7,opt,name=step,proto3" json:"step,omitempty"`                                                 // from 0
+	StepAt           int64                  `protobuf:"varint,8,opt,name=step_at,json=stepAt,proto3" json:"step_at,omitempty"`                               // when it began
+	ProgressAt       int64                  `protobuf:"varint,9,opt,name=progress_at,json=progressAt,proto3" json:"progress_at,omitempty"`                   // when more instances than ever in this step were settled
+	SettledMost      uint32                 `protobuf:"varint,10,opt,name=settled_most,json=settledMost,proto3" json:"settled_most,omitempty"`               // instances settled at that time
+	SettledAt        int64                  `protobuf:"varint,11,opt,name=settled_at,json=settledAt,proto3" json:"settled_at,omitempty"`                     // since when all of the step are, 0: not all
+	SettledFirst     int64                  `protobuf:"varint,12,opt,name=settled_first,json=settledFirst,proto3" json:"settled_first,omitempty"`            // when all of the step were, first
+	GateAt           int64                  `protobuf:"varint,13,opt,name=gate_at,json=gateAt,proto3" json:"gate_at,omitempty"`                              // when the gate was asked first in this step
+	AskedAt          int64                  `protobuf:"varint,14,opt,name=asked_at,json=askedAt,proto3" json:"asked_at,omitempty"`                           // and last
+	GateSaid         string                 `protobuf:"bytes,15,opt,name=gate_said,json=gateSaid,proto3" json:"gate_said,omitempty"`                         // its last answer, or why there was none
+	Promoted         bool                   `protobuf:"varint,16,opt,name=promoted,proto3" json:"promoted,omitempty"`                                        // the step may end without promotion
+	PromotedFully    bool                   `protobuf:"varint,17,opt,name=promoted_fully,json=promotedFully,proto3" json:"promoted_fully,omitempty"`         // and all that follow
+	Paused           bool                   `protobuf:"varint,18,opt,name=paused,proto3" json:"paused,omitempty"`
+	PauseReason      string                 `protobuf:"bytes,19,opt,name=pause_reason,json=pauseReason,proto3" json:"pause_reason,omitempty"`
+	PausedAt         int64                  `protobuf:"varint,20,opt,name=paused_at,json=pausedAt,proto3" json:"paused_at,omitempty"`
+	PulseAt          int64                  `protobuf:"varint,21,opt,name=pulse_at,json=pulseAt,proto3" json:"pulse_at,omitempty"`
+	Failures         map[uint32]uint32      `protobuf:"bytes,22,rep,name=failures,proto3" json:"failures,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // by instance
+	StepFailures     uint32                 `protobuf:"varint,23,opt,name=step_failures,json=stepFailures,proto3" json:"step_failures,omitempty"`                                                // of tasks on the new spec, in this step
+	Outcome          DeployState            `protobuf:"varint,24,opt,name=outcome,proto3,enum=perigee.record.v1.DeployState" json:"outcome,omitempty"`                                           // of returning
+	Cause            string                 `protobuf:"bytes,25,opt,name=cause,proto3" json:"cause,omitempty"`                                                                                   // of returning
+	Resumed          bool                   `protobuf:"varint,26,opt,name=resumed,proto3" json:"resumed,omitempty"`                                                                              // the deploy ended a pause, which a failure brings back
+	KeepUntil        int64                  `protobuf:"varint,27,opt,name=keep_until,json=keepUntil,proto3" json:"keep_until,omitempty"`
+	AllAtOnce        bool                   `protobuf:"varint,28,opt,name=all_at_once,json=allAtOnce,proto3" json:"all_at_once,omitempty"`  // a bounce that is not incremental
+	OneByOne         bool                   `protobuf:"varint,29,opt,name=one_by_one,json=oneByOne,proto3" json:"one_by_one,omitempty"`     // an incremental bounce
+	GatePassed       bool                   `protobuf:"varint,30,opt,name=gate_passed,json=gatePassed,proto3" json:"gate_passed,omitempty"` // in this step
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Rollout) Reset() {
+	*x = Rollout{}
+	mi := &file_scheduler_record_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rollout) ProtoMessage() {}
+
+func (x *Rollout) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_record_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
+func (*Rollout) Descriptor() ([]byte, []int) {
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Rollout) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *Rollout) GetDeploy() uint32 {
+	if x != nil {
+		return x.Deploy
+	}
+	return 0
+}
+
+func (x *Rollout) GetPhase() RolloutPhase {
+	if x != nil {
+		return x.Phase
+	}
+	return RolloutPhase_ROLLOUT_PHASE_UNSPECIFIED
+}
+
+func (x *Rollout) GetBack() uint32 {
+	if x != nil {
+		return x.Back
+	}
+	return 0
+}
+
+func (x *Rollout) GetInstancesBefore() uint32 {
+	if x != nil {
+		return x.InstancesBefore
+	}
+	return 0
+}
+
+func (x *Rollout) GetInstancesChanged() bool {
+	if x != nil {
+		return x.InstancesChanged
+	}
+	return false
+}
+
+func (x *Rollout) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Rollout) GetStepAt() int64 {
+	if x != nil {
+		return x.StepAt
+	}
+	return 0
+}
+
+func (x *Rollout) GetProgressAt() int64 {
+	if x != nil {
+		return x.ProgressAt
+	}
+	return 0
+}
+
+func (x *Rollout) GetSettledMost() uint32 {
+	if x != nil {
+		return x.SettledMost
+	}
+	return 0
+}
+
+func (x *Rollout) GetSettledAt() int64 {
+	if x != nil {
+		return x.SettledAt
+	}
+	return 0
+}
+
+func (x *Rollout) GetSettledFirst() int64 {
+	if x != nil {
+		return x.SettledFirst
+	}
+	return 0
+}
+
+func (x *Rollout) GetGateAt() int64 {
+	if x != nil {
+		return x.GateAt
+	}
+	return 0
+}
+
+func (x *Rollout) GetAskedAt() int64 {
+	if x != nil {
+		return x.AskedAt
+	}
+	return 0
+}
+
+func (x *Rollout) GetGateSaid() string {
+	if x != nil {
+		return x.GateSaid
+	}
+	return ""
+}
+
+func (x *Rollout) GetPromoted() bool {
+	if x != nil {
+		return x.Promoted
+	}
+	return false
+}
+
+func (x *Rollout) GetPromotedFully() bool {
+	if x != nil {
+		return x.PromotedFully
+	}
+	return false
+}
+
+func (x *Rollout) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Rollout) GetPauseReason() string {
+	if x != nil {
+		return x.PauseReason
+	}
+	return ""
+}
+
+func (x *Rollout) GetPausedAt() int64 {
+	if x != nil {
+		return x.PausedAt
+	}
+	return 0
+}
+
+func (x *Rollout) GetPulseAt() int64 {
+	if x != nil {
+		return x.PulseAt
+	}
+	return 0
+}
+
+func (x *Rollout) GetFailures() map[uint32]uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+func (x *Rollout) GetStepFailures() uint32 {
+	if x != nil {
+		return x.StepFailures
+	}
+	return 0
+}
+
+func (x *Rollout) GetOutcome() DeployState {
+	if x != nil {
+		return x.Outcome
+	}
+	return DeployState_DEPLOY_STATE_UNSPECIFIED
+}
+
+func (x *Rollout) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Rollout) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
+func (x *Rollout) GetKeepUntil() int64 {
+	if x != nil {
+		return x.KeepUntil
+	}
+	return 0
+}
+
+func (x *Rollout) GetAllAtOnce() bool {
+	if x != nil {
+		return x.AllAtOnce
+	}
+	return false
+}
+
+func (x *Rollout) GetOneByOne() bool {
+	if x != nil {
+		return x.OneByOne
+	}
+	return false
+}
+
+func (x *Rollout) GetGatePassed() bool {
+	if x != nil {
+		return x.GatePassed
+	}
+	return false
+}
+
+// Group is several jobs' deploys, one after the other: key "group/ID".
+type Group struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	State         DeployState            `protobuf:"varint,2,opt,name=state,proto3,enum=perigee.record.v1.DeployState" json:"state,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Members       []*GroupMember         `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
+	Author        string                 `protobuf:"bytes,5,opt,name=author,proto3" json:"author,omitempty"`
+	Message       string                 `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	Links         map[string]string      `protobuf:"bytes,7,rep,name=links,proto3" json:"links,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	CreatedAt     int64                  `protobuf:"varint,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	EndedAt       int64                  `protobuf:"varint,9,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	Replace       bool                   `protobuf:"varint,10,opt,name=replace,proto3" json:"replace,omitempty"`
+	Actor         string                 `protobuf:"bytes,11,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_scheduler_record_record_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_record_record_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Group) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Group) GetState() DeployState {
+	if x != nil {
+		return x.State
+	}
+	return DeployState_DEPLOY_STATE_UNSPECIFIED
+}
+
+func (x *Group) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Group) GetMembers() []*GroupMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Group) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Group) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Group) GetLinks() map[string]string {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+func (x *Group) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *Group) GetEndedAt() int64 {
+	if x != nil {
+		return x.EndedAt
+	}
+	return 0
+}
+
+func (x *Group) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+func (x *Group) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+type GroupMember struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Job             string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Spec            []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"` // canonical JSON, until its deploy began
+	Deploy          uint32                 `protobuf:"varint,3,opt,name=deploy,proto3" json:"deploy,omitempty"`
+	Back            uint32                 `protobuf:"varint,4,opt,name=back,proto3" json:"back,omitempty"`         // the job's stable deploy before, 0: none
+	Rollback        uint32                 `protobuf:"varint,5,opt,name=rollback,proto3" json:"rollback,omitempty"` // deploy that undid it
+	Reason          string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Began           bool                   `protobuf:"varint,7,opt,name=began,proto3" json:"began,omitempty"`
+	Changed         bool                   `protobuf:"varint,8,opt,name=changed,proto3" json:"changed,omitempty"` // it changed something, so there is something to undo
+	InstancesBefore uint32                 `protobuf:"varint,9,opt,name=instances_before,json=instancesBefore,proto3" json:"instances_before,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GroupMember) Reset() {
+	*x = GroupMember{}
+	mi := &file_scheduler_record_record_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupMember) ProtoMessage() {}
+
+func (x *GroupMember) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_record_record_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
+func (*GroupMember) Descriptor() ([]byte, []int) {
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GroupMember) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *GroupMember) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *GroupMember) GetDeploy() uint32 {
+	if x != nil {
+		return x.Deploy
+	}
+	return 0
+}
+
+func (x *GroupMember) GetBack() uint32 {
+	if x != nil {
+		return x.Back
+	}
+	return 0
+}
+
+func (x *GroupMember) GetRollback() uint32 {
+	if x != nil {
+		return x.Rollback
+	}
+	return 0
+}
+
+func (x *GroupMember) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *GroupMember) GetBegan() bool {
+	if x != nil {
+		return x.Began
+	}
+	return false
+}
+
+func (x *GroupMember) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *GroupMember) GetInstancesBefore() uint32 {
+	if x != nil {
+		return x.InstancesBefore
+	}
+	return 0
+}
+
 // Run is one execution of a cron or batch job: key "run/TEAM/STAGE/NAME/ID".
 type Run struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -830,7 +1648,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_scheduler_record_record_proto_msgTypes[6]
+	mi := &file_scheduler_record_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +1660,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_record_record_proto_msgTypes[6]
+	mi := &file_scheduler_record_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +1673,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{6}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Run) GetJob() string {
@@ -1035,13 +1853,14 @@ type Task struct {
 	Priority       int32                  `protobuf:"varint,39,opt,name=priority,proto3" json:"priority,omitempty"`
 	Avoid          string                 `protobuf:"bytes,40,opt,name=avoid,proto3" json:"avoid,omitempty"`                                                                                                 // agent on which the last attempt could not even start
 	PlacedOn       map[string]string      `protobuf:"bytes,41,rep,name=placed_on,json=placedOn,proto3" json:"placed_on,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // the agent's values of the attributes that the spec limits or spreads over
+	Replace        bool                   `protobuf:"varint,42,opt,name=replace,proto3" json:"replace,omitempty"`                                                                                            // asked to be replaced by another of its kind, start first
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_scheduler_record_record_proto_msgTypes[7]
+	mi := &file_scheduler_record_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1872,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_record_record_proto_msgTypes[7]
+	mi := &file_scheduler_record_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1885,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{7}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Task) GetId() string {
@@ -1349,6 +2168,13 @@ func (x *Task) GetPlacedOn() map[string]string {
 	return nil
 }
 
+func (x *Task) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
 // Timeline is a task's history. Encoded timelines may be concatenated.
 type Timeline struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1359,7 +2185,7 @@ type Timeline struct {
 
 func (x *Timeline) Reset() {
 	*x = Timeline{}
-	mi := &file_scheduler_record_record_proto_msgTypes[8]
+	mi := &file_scheduler_record_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +2197,7 @@ func (x *Timeline) String() string {
 func (*Timeline) ProtoMessage() {}
 
 func (x *Timeline) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_record_record_proto_msgTypes[8]
+	mi := &file_scheduler_record_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +2210,7 @@ func (x *Timeline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeline.ProtoReflect.Descriptor instead.
 func (*Timeline) Descriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{8}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Timeline) GetMoments() []*Moment {
@@ -1406,7 +2232,7 @@ type Moment struct {
 
 func (x *Moment) Reset() {
 	*x = Moment{}
-	mi := &file_scheduler_record_record_proto_msgTypes[9]
+	mi := &file_scheduler_record_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +2244,7 @@ func (x *Moment) String() string {
 func (*Moment) ProtoMessage() {}
 
 func (x *Moment) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_record_record_proto_msgTypes[9]
+	mi := &file_scheduler_record_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +2257,7 @@ func (x *Moment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moment.ProtoReflect.Descriptor instead.
 func (*Moment) Descriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{9}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Moment) GetAt() int64 {
@@ -1475,7 +2301,7 @@ type IdempotentReply struct {
 
 func (x *IdempotentReply) Reset() {
 	*x = IdempotentReply{}
-	mi := &file_scheduler_record_record_proto_msgTypes[10]
+	mi := &file_scheduler_record_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +2313,7 @@ func (x *IdempotentReply) String() string {
 func (*IdempotentReply) ProtoMessage() {}
 
 func (x *IdempotentReply) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_record_record_proto_msgTypes[10]
+	mi := &file_scheduler_record_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +2326,7 @@ func (x *IdempotentReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdempotentReply.ProtoReflect.Descriptor instead.
 func (*IdempotentReply) Descriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{10}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *IdempotentReply) GetDigest() string {
@@ -1550,7 +2376,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_scheduler_record_record_proto_msgTypes[11]
+	mi := &file_scheduler_record_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +2388,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_record_record_proto_msgTypes[11]
+	mi := &file_scheduler_record_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +2401,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_scheduler_record_record_proto_rawDescGZIP(), []int{11}
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Event) GetType() string {
@@ -1718,7 +2544,7 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
 	"elected_at\x18\x04 \x01(\x03R\telectedAt\x12$\n" +
-	"\rsubscriptions\x18\x05 \x01(\x04R\rsubscriptions\"\x80\x03\n" +
+	"\rsubscriptions\x18\x05 \x01(\x04R\rsubscriptions\"\x90\x04\n" +
 	"\x03Job\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1d\n" +
@@ -1736,7 +2562,17 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	" \x01(\tR\vpauseReason\x12\x1a\n" +
 	"\bremoving\x18\v \x01(\bR\bremoving\x12'\n" +
 	"\x0fdecided_through\x18\f \x01(\x03R\x0edecidedThrough\x12\x1e\n" +
-	"\vlast_run_at\x18\r \x01(\x03R\tlastRunAt\"\xcd\x02\n" +
+	"\vlast_run_at\x18\r \x01(\x03R\tlastRunAt\x12\x1a\n" +
+	"\bwithheld\x18\x0e \x01(\rR\bwithheld\x12!\n" +
+	"\fserving_only\x18\x0f \x01(\rR\vservingOnly\x12.\n" +
+	"\x05timed\x18\x10 \x03(\v2\x18.perigee.record.v1.TimedR\x05timed\x12\x1f\n" +
+	"\vskip_health\x18\x11 \x01(\bR\n" +
+	"skipHealth\"\x83\x01\n" +
+	"\x05Timed\x126\n" +
+	"\x06action\x18\x01 \x01(\x0e2\x1e.perigee.record.v1.TimedActionR\x06action\x12\x14\n" +
+	"\x05until\x18\x02 \x01(\x03R\x05until\x12\x1c\n" +
+	"\tinstances\x18\x03 \x01(\rR\tinstances\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"\xbc\x04\n" +
 	"\x06Deploy\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +
@@ -1752,7 +2588,86 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	" \x01(\x03R\tcreatedAt\x12\x19\n" +
 	"\bended_at\x18\v \x01(\x03R\aendedAt\x12\x1f\n" +
 	"\vprogress_at\x18\f \x01(\x03R\n" +
-	"progressAt\"\xef\x04\n" +
+	"progressAt\x121\n" +
+	"\x04kind\x18\r \x01(\x0e2\x1d.perigee.record.v1.DeployKindR\x04kind\x12\x0e\n" +
+	"\x02of\x18\x0e \x01(\rR\x02of\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x0f \x01(\rR\n" +
+	"generation\x12:\n" +
+	"\x05links\x18\x10 \x03(\v2$.perigee.record.v1.Deploy.LinksEntryR\x05links\x12\x14\n" +
+	"\x05group\x18\x11 \x01(\tR\x05group\x1a8\n" +
+	"\n" +
+	"LinksEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa2\b\n" +
+	"\aRollout\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
+	"\x06deploy\x18\x02 \x01(\rR\x06deploy\x125\n" +
+	"\x05phase\x18\x03 \x01(\x0e2\x1f.perigee.record.v1.RolloutPhaseR\x05phase\x12\x12\n" +
+	"\x04back\x18\x04 \x01(\rR\x04back\x12)\n" +
+	"\x10instances_before\x18\x05 \x01(\rR\x0finstancesBefore\x12+\n" +
+	"\x11instances_changed\x18\x06 \x01(\bR\x10instancesChanged\x12\x12\n" +
+	"\x04step\x18\a \x01(\rR\x04step\x12\x17\n" +
+	"\astep_at\x18\b \x01(\x03R\x06stepAt\x12\x1f\n" +
+	"\vprogress_at\x18\t \x01(\x03R\n" +
+	"progressAt\x12!\n" +
+	"\fsettled_most\x18\n" +
+	" \x01(\rR\vsettledMost\x12\x1d\n" +
+	"\n" +
+	"settled_at\x18\v \x01(\x03R\tsettledAt\x12#\n" +
+	"\rsettled_first\x18\f \x01(\x03R\fsettledFirst\x12\x17\n" +
+	"\agate_at\x18\r \x01(\x03R\x06gateAt\x12\x19\n" +
+	"\basked_at\x18\x0e \x01(\x03R\aaskedAt\x12\x1b\n" +
+	"\tgate_said\x18\x0f \x01(\tR\bgateSaid\x12\x1a\n" +
+	"\bpromoted\x18\x10 \x01(\bR\bpromoted\x12%\n" +
+	"\x0epromoted_fully\x18\x11 \x01(\bR\rpromotedFully\x12\x16\n" +
+	"\x06paused\x18\x12 \x01(\bR\x06paused\x12!\n" +
+	"\fpause_reason\x18\x13 \x01(\tR\vpauseReason\x12\x1b\n" +
+	"\tpaused_at\x18\x14 \x01(\x03R\bpausedAt\x12\x19\n" +
+	"\bpulse_at\x18\x15 \x01(\x03R\apulseAt\x12D\n" +
+	"\bfailures\x18\x16 \x03(\v2(.perigee.record.v1.Rollout.FailuresEntryR\bfailures\x12#\n" +
+	"\rstep_failures\x18\x17 \x01(\rR\fstepFailures\x128\n" +
+	"\aoutcome\x18\x18 \x01(\x0e2\x1e.perigee.record.v1.DeployStateR\aoutcome\x12\x14\n" +
+	"\x05cause\x18\x19 \x01(\tR\x05cause\x12\x18\n" +
+	"\aresumed\x18\x1a \x01(\bR\aresumed\x12\x1d\n" +
+	"\n" +
+	"keep_until\x18\x1b \x01(\x03R\tkeepUntil\x12\x1e\n" +
+	"\vall_at_once\x18\x1c \x01(\bR\tallAtOnce\x12\x1c\n" +
+	"\n" +
+	"one_by_one\x18\x1d \x01(\bR\boneByOne\x12\x1f\n" +
+	"\vgate_passed\x18\x1e \x01(\bR\n" +
+	"gatePassed\x1a;\n" +
+	"\rFailuresEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xb0\x03\n" +
+	"\x05Group\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x124\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1e.perigee.record.v1.DeployStateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x128\n" +
+	"\amembers\x18\x04 \x03(\v2\x1e.perigee.record.v1.GroupMemberR\amembers\x12\x16\n" +
+	"\x06author\x18\x05 \x01(\tR\x06author\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x129\n" +
+	"\x05links\x18\a \x03(\v2#.perigee.record.v1.Group.LinksEntryR\x05links\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\b \x01(\x03R\tcreatedAt\x12\x19\n" +
+	"\bended_at\x18\t \x01(\x03R\aendedAt\x12\x18\n" +
+	"\areplace\x18\n" +
+	" \x01(\bR\areplace\x12\x14\n" +
+	"\x05actor\x18\v \x01(\tR\x05actor\x1a8\n" +
+	"\n" +
+	"LinksEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xee\x01\n" +
+	"\vGroupMember\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x16\n" +
+	"\x06deploy\x18\x03 \x01(\rR\x06deploy\x12\x12\n" +
+	"\x04back\x18\x04 \x01(\rR\x04back\x12\x1a\n" +
+	"\brollback\x18\x05 \x01(\rR\brollback\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05began\x18\a \x01(\bR\x05began\x12\x18\n" +
+	"\achanged\x18\b \x01(\bR\achanged\x12)\n" +
+	"\x10instances_before\x18\t \x01(\rR\x0finstancesBefore\"\xef\x04\n" +
 	"\x03Run\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
@@ -1780,7 +2695,7 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x06cancel\x18\x13 \x01(\bR\x06cancel\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\t\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd4\t\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x16\n" +
@@ -1829,7 +2744,8 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x05group\x18& \x01(\tR\x05group\x12\x1a\n" +
 	"\bpriority\x18' \x01(\x05R\bpriority\x12\x14\n" +
 	"\x05avoid\x18( \x01(\tR\x05avoid\x12B\n" +
-	"\tplaced_on\x18) \x03(\v2%.perigee.record.v1.Task.PlacedOnEntryR\bplacedOn\x1a;\n" +
+	"\tplaced_on\x18) \x03(\v2%.perigee.record.v1.Task.PlacedOnEntryR\bplacedOn\x12\x18\n" +
+	"\areplace\x18* \x01(\bR\areplace\x1a;\n" +
 	"\rPlacedOnEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b$\x10%\"?\n" +
@@ -1861,7 +2777,12 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x05ports\x18\r \x03(\rR\x05ports\x12\x14\n" +
 	"\x05actor\x18\x0e \x01(\tR\x05actor\x12\x1b\n" +
 	"\texit_code\x18\x0f \x01(\x05R\bexitCode\x12\x18\n" +
-	"\aattempt\x18\x10 \x01(\rR\aattempt*\xf4\x01\n" +
+	"\aattempt\x18\x10 \x01(\rR\aattempt*y\n" +
+	"\vTimedAction\x12\x1c\n" +
+	"\x18TIMED_ACTION_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12TIMED_ACTION_SCALE\x10\x01\x12\x16\n" +
+	"\x12TIMED_ACTION_PAUSE\x10\x02\x12\x1c\n" +
+	"\x18TIMED_ACTION_SKIP_HEALTH\x10\x03*\xf4\x01\n" +
 	"\vDeployState\x12\x1c\n" +
 	"\x18DEPLOY_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18DEPLOY_STATE_IN_PROGRESS\x10\x01\x12\x1a\n" +
@@ -1870,7 +2791,21 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x17DEPLOY_STATE_SUPERSEDED\x10\x04\x12\x1d\n" +
 	"\x19DEPLOY_STATE_ROLLING_BACK\x10\x05\x12\x1c\n" +
 	"\x18DEPLOY_STATE_ROLLED_BACK\x10\x06\x12\x1a\n" +
-	"\x16DEPLOY_STATE_CANCELLED\x10\a*\xc7\x01\n" +
+	"\x16DEPLOY_STATE_CANCELLED\x10\a*u\n" +
+	"\n" +
+	"DeployKind\x12\x1b\n" +
+	"\x17DEPLOY_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14DEPLOY_KIND_IN_PLACE\x10\x01\x12\x18\n" +
+	"\x14DEPLOY_KIND_ROLLBACK\x10\x02\x12\x16\n" +
+	"\x12DEPLOY_KIND_BOUNCE\x10\x03*\xce\x01\n" +
+	"\fRolloutPhase\x12\x1d\n" +
+	"\x19ROLLOUT_PHASE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14ROLLOUT_PHASE_MOVING\x10\x01\x12\x18\n" +
+	"\x14ROLLOUT_PHASE_BAKING\x10\x02\x12\x16\n" +
+	"\x12ROLLOUT_PHASE_GATE\x10\x03\x12\x1b\n" +
+	"\x17ROLLOUT_PHASE_PROMOTION\x10\x04\x12\x19\n" +
+	"\x15ROLLOUT_PHASE_KEEPING\x10\x05\x12\x1b\n" +
+	"\x17ROLLOUT_PHASE_RETURNING\x10\x06*\xc7\x01\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11RUN_STATE_WAITING\x10\x01\x12\x14\n" +
@@ -1907,41 +2842,61 @@ func file_scheduler_record_record_proto_rawDescGZIP() []byte {
 	return file_scheduler_record_record_proto_rawDescData
 }
 
-var file_scheduler_record_record_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_scheduler_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_scheduler_record_record_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_scheduler_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_scheduler_record_record_proto_goTypes = []any{
-	(DeployState)(0),        // 0: perigee.record.v1.DeployState
-	(RunState)(0),           // 1: perigee.record.v1.RunState
-	(TaskState)(0),          // 2: perigee.record.v1.TaskState
-	(*Entry)(nil),           // 3: perigee.record.v1.Entry
-	(*Put)(nil),             // 4: perigee.record.v1.Put
-	(*Cluster)(nil),         // 5: perigee.record.v1.Cluster
-	(*Leader)(nil),          // 6: perigee.record.v1.Leader
-	(*Job)(nil),             // 7: perigee.record.v1.Job
-	(*Deploy)(nil),          // 8: perigee.record.v1.Deploy
-	(*Run)(nil),             // 9: perigee.record.v1.Run
-	(*Task)(nil),            // 10: perigee.record.v1.Task
-	(*Timeline)(nil),        // 11: perigee.record.v1.Timeline
-	(*Moment)(nil),          // 12: perigee.record.v1.Moment
-	(*IdempotentReply)(nil), // 13: perigee.record.v1.IdempotentReply
-	(*Event)(nil),           // 14: perigee.record.v1.Event
-	nil,                     // 15: perigee.record.v1.Run.ParametersEntry
-	nil,                     // 16: perigee.record.v1.Task.PlacedOnEntry
+	(TimedAction)(0),        // 0: perigee.record.v1.TimedAction
+	(DeployState)(0),        // 1: perigee.record.v1.DeployState
+	(DeployKind)(0),         // 2: perigee.record.v1.DeployKind
+	(RolloutPhase)(0),       // 3: perigee.record.v1.RolloutPhase
+	(RunState)(0),           // 4: perigee.record.v1.RunState
+	(TaskState)(0),          // 5: perigee.record.v1.TaskState
+	(*Entry)(nil),           // 6: perigee.record.v1.Entry
+	(*Put)(nil),             // 7: perigee.record.v1.Put
+	(*Cluster)(nil),         // 8: perigee.record.v1.Cluster
+	(*Leader)(nil),          // 9: perigee.record.v1.Leader
+	(*Job)(nil),             // 10: perigee.record.v1.Job
+	(*Timed)(nil),           // 11: perigee.record.v1.Timed
+	(*Deploy)(nil),          // 12: perigee.record.v1.Deploy
+	(*Rollout)(nil),         // 13: perigee.record.v1.Rollout
+	(*Group)(nil),           // 14: perigee.record.v1.Group
+	(*GroupMember)(nil),     // 15: perigee.record.v1.GroupMember
+	(*Run)(nil),             // 16: perigee.record.v1.Run
+	(*Task)(nil),            // 17: perigee.record.v1.Task
+	(*Timeline)(nil),        // 18: perigee.record.v1.Timeline
+	(*Moment)(nil),          // 19: perigee.record.v1.Moment
+	(*IdempotentReply)(nil), // 20: perigee.record.v1.IdempotentReply
+	(*Event)(nil),           // 21: perigee.record.v1.Event
+	nil,                     // 22: perigee.record.v1.Deploy.LinksEntry
+	nil,                     // 23: perigee.record.v1.Rollout.FailuresEntry
+	nil,                     // 24: perigee.record.v1.Group.LinksEntry
+	nil,                     // 25: perigee.record.v1.Run.ParametersEntry
+	nil,                     // 26: perigee.record.v1.Task.PlacedOnEntry
 }
 var file_scheduler_record_record_proto_depIdxs = []int32{
-	4,  // 0: perigee.record.v1.Entry.puts:type_name -> perigee.record.v1.Put
-	0,  // 1: perigee.record.v1.Deploy.state:type_name -> perigee.record.v1.DeployState
-	1,  // 2: perigee.record.v1.Run.state:type_name -> perigee.record.v1.RunState
-	15, // 3: perigee.record.v1.Run.parameters:type_name -> perigee.record.v1.Run.ParametersEntry
-	2,  // 4: perigee.record.v1.Task.state:type_name -> perigee.record.v1.TaskState
-	16, // 5: perigee.record.v1.Task.placed_on:type_name -> perigee.record.v1.Task.PlacedOnEntry
-	12, // 6: perigee.record.v1.Timeline.moments:type_name -> perigee.record.v1.Moment
-	2,  // 7: perigee.record.v1.Moment.state:type_name -> perigee.record.v1.TaskState
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	7,  // 0: perigee.record.v1.Entry.puts:type_name -> perigee.record.v1.Put
+	11, // 1: perigee.record.v1.Job.timed:type_name -> perigee.record.v1.Timed
+	0,  // 2: perigee.record.v1.Timed.action:type_name -> perigee.record.v1.TimedAction
+	1,  // 3: perigee.record.v1.Deploy.state:type_name -> perigee.record.v1.DeployState
+	2,  // 4: perigee.record.v1.Deploy.kind:type_name -> perigee.record.v1.DeployKind
+	22, // 5: perigee.record.v1.Deploy.links:type_name -> perigee.record.v1.Deploy.LinksEntry
+	3,  // 6: perigee.record.v1.Rollout.phase:type_name -> perigee.record.v1.RolloutPhase
+	23, // 7: perigee.record.v1.Rollout.failures:type_name -> perigee.record.v1.Rollout.FailuresEntry
+	1,  // 8: perigee.record.v1.Rollout.outcome:type_name -> perigee.record.v1.DeployState
+	1,  // 9: perigee.record.v1.Group.state:type_name -> perigee.record.v1.DeployState
+	15, // 10: perigee.record.v1.Group.members:type_name -> perigee.record.v1.GroupMember
+	24, // 11: perigee.record.v1.Group.links:type_name -> perigee.record.v1.Group.LinksEntry
+	4,  // 12: perigee.record.v1.Run.state:type_name -> perigee.record.v1.RunState
+	25, // 13: perigee.record.v1.Run.parameters:type_name -> perigee.record.v1.Run.ParametersEntry
+	5,  // 14: perigee.record.v1.Task.state:type_name -> perigee.record.v1.TaskState
+	26, // 15: perigee.record.v1.Task.placed_on:type_name -> perigee.record.v1.Task.PlacedOnEntry
+	19, // 16: perigee.record.v1.Timeline.moments:type_name -> perigee.record.v1.Moment
+	5,  // 17: perigee.record.v1.Moment.state:type_name -> perigee.record.v1.TaskState
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_scheduler_record_record_proto_init() }
@@ -1954,8 +2909,8 @@ func file_scheduler_record_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_scheduler_record_record_proto_rawDesc), len(file_scheduler_record_record_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   14,
+			NumEnums:      6,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
