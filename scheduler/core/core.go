@@ -42,6 +42,8 @@ type Core struct {
 	idempotency idempotency
 	retention   retention
 	timers      timers
+	instants    timers // of crons, by the wall clock
+	behind      int64  // how far the wall clock is behind now, ms
 	dirty       []*job // services to look at before the step ends
 	mesos       mesos
 	queue       queue
@@ -119,6 +121,8 @@ func (c *Core) apply(e Event) {
 		c.disconnected()
 	case Offers:
 		c.offered(e.Offers)
+	case ClockBehind:
+		c.behind = e.By
 	case Rescinded:
 		c.rescinded(e.Offer)
 	case Update:
@@ -141,7 +145,7 @@ func (c *Core) fire() {
 	for {
 		t, ok := c.timers.pop(c.now)
 		if !ok {
-			return
+			break
 		}
 		switch t.kind {
 		case timerBackoff:
@@ -154,8 +158,6 @@ func (c *Core) fire() {
 			c.giveUp(t.task)
 		case timerConfirm:
 			c.confirmLaunch(t.task)
-		case timerCron:
-			c.instantDue(t.job, t.at)
 		case timerDeploy:
 			c.judgeProgress(t.job)
 		case timerReconcile:
@@ -165,6 +167,13 @@ func (c *Core) fire() {
 		case timerOffers:
 			c.pool.timer = 0 // settleOffers looks at every step
 		}
+	}
+	for {
+		t, ok := c.instants.pop(c.wall())
+		if !ok {
+			return
+		}
+		c.instantDue(t.job, t.at)
 	}
 }
 
@@ -177,7 +186,7 @@ func (c *Core) finish() {
 	}
 	clear(c.edits)
 	c.edits = c.edits[:0]
-	c.ready.Wake = c.timers.next()
+	c.ready.Wake = c.wake()
 }
 
 func (c *Core) write(key string, current func() Record) {

@@ -30,7 +30,7 @@ func (c *Core) awaitInstant(j *job) {
 	next := j.cron.Next(time.Unix(j.rec.DecidedThrough, 0))
 	if at := next.UnixMilli(); !next.IsZero() && at != j.awaits {
 		j.awaits = at // what was awaited before finds nothing to do
-		c.timers.add(timer{at: at, kind: timerCron, job: j})
+		c.instants.add(timer{at: at, job: j})
 	}
 }
 
@@ -52,7 +52,7 @@ func (c *Core) decideCron(j *job) {
 	if j.cron == nil || j.rec.Paused || j.rec.Removing || j.gone {
 		return
 	}
-	through := c.now / 1000
+	through := c.wall() / 1000
 	instants, more := j.cron.Between(time.Unix(j.rec.DecidedThrough, 0), time.Unix(through, 0), instantsMax)
 	if len(instants) == 0 {
 		c.awaitInstant(j)

@@ -5,7 +5,8 @@
 // The caller's contract, in order:
 //
 //  1. Load with every record of the journal, then Step with Elected.
-//  2. Step(now, events) applies events and returns a Ready. now never goes back.
+//  2. Step(now, events) applies events and returns a Ready. now never goes back;
+//     ClockBehind tells when the wall clock does.
 //  3. Make Ready.Writes and Ready.Events durable together, in the order of the
 //     Steps. Several Readys may be written as one.
 //  4. Only then perform Ready.Calls and send Ready.Replies, in that order.

@@ -213,7 +213,7 @@ func (c *Core) deploy(j *job, op PutJob, actor string) *Error {
 		c.timers.add(timer{at: c.now + cl.spec.Update.Deadline.Millis(), kind: timerDeploy, job: j})
 	}
 	if cl.spec.Kind == api.KindCron {
-		rec.DecidedThrough = max(rec.DecidedThrough, c.now/1000) // another leader's clock may have been ahead
+		rec.DecidedThrough = max(rec.DecidedThrough, c.wall()/1000) // another leader's clock may have been ahead
 		if err := c.setSchedule(j); err != nil {
 			return &Error{Kind: Invalid, Detail: err.Error()}
 		}
@@ -272,7 +272,7 @@ func (c *Core) resumeJob(j *job, actor string) (Result, *Error) {
 	rec.Paused, rec.PauseReason = false, ""
 	if j.cron != nil {
 		// Instants that came during the pause were not wanted.
-		rec.DecidedThrough = max(rec.DecidedThrough, c.now/1000)
+		rec.DecidedThrough = max(rec.DecidedThrough, c.wall()/1000)
 		c.awaitInstant(j)
 	}
 	if d := j.target(); d.rec.State == deployInProgress {

@@ -1,5 +1,28 @@
 package core
 
+// ClockBehind says how far the wall clock is behind the time that core is
+// stepped with, in ms, because it was set back. It holds until another is told,
+// and comes first in a step. Crons go by the wall clock, all else by the time
+// of the steps.
+type ClockBehind struct{ By int64 }
+
+func (ClockBehind) isEvent() {}
+
+// wall is the wall clock's time, Unix ms, which may go back.
+func (c *Core) wall() int64 { return c.now - c.behind }
+
+// wake returns when the next timer or instant is due, 0 when none is set.
+func (c *Core) wake() int64 {
+	timer, instant := c.timers.next(), c.instants.next()
+	if instant == 0 {
+		return timer
+	}
+	if instant += c.behind; timer == 0 {
+		return instant
+	}
+	return min(timer, instant)
+}
+
 // timerKind says what is to be looked at when a timer is due. A timer that is
 // no longer needed is not taken out: what it finds when due decides.
 type timerKind uint8
@@ -10,7 +33,6 @@ const (
 	timerReady                        // task: it may have run long enough to be ready
 	timerUnreachable                  // task: it was unreachable for long enough
 	timerConfirm                      // task: ask whether its launch arrived
-	timerCron                         // job: an instant is due
 	timerDeploy                       // job: its deploy's deadline for progress
 	timerOffers                       // none: offers, or calls about them, are due
 	timerReconcile                    // none: ask for the tasks not heard of

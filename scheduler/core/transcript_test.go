@@ -208,6 +208,10 @@ func (w *world) do(command string) {
 		d, err := time.ParseDuration(args[0])
 		require.NoError(w.t, err)
 		w.now += d.Milliseconds()
+	case "behind": // the wall clock is set back
+		d, err := time.ParseDuration(args[0])
+		require.NoError(w.t, err)
+		w.step(ClockBehind{By: d.Milliseconds()})
 	case "put":
 		w.put(strings.TrimPrefix(command, "put "))
 	case "offer":
