@@ -193,10 +193,15 @@ func (e *Engine) WaitIndex(ctx context.Context, index uint64) (*View, error) {
 }
 
 // Follow returns a follower of all events after the one whose id is given; of
-// those to come when it is "".
+// those to come when it is "". Where another scheduler may write, it fails with
+// ErrUnavailable until the journal was loaded: which those are is not known.
 func (e *Engine) Follow(after string) (*Follower, error) {
 	if after == "" {
-		return &Follower{log: e.events, at: e.events.last()}, nil // EventID{} before the journal was loaded
+		at := e.events.last() // EventID{} before the journal was loaded
+		if at == (EventID{}) && e.Standby() {
+			return nil, errNotLoaded
+		}
+		return &Follower{log: e.events, at: at}, nil
 	}
 	id, err := ParseEventID(after)
 	if err != nil {

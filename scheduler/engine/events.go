@@ -55,6 +55,8 @@ func (e *GoneError) Error() string {
 	return "events after that id are no longer kept; the oldest to resume after is " + e.Oldest
 }
 
+var errNotLoaded = fmt.Errorf("%w: the journal is not loaded yet", ErrUnavailable)
+
 // eventLog keeps the latest events for those who follow.
 type eventLog struct {
 	keep int
@@ -134,7 +136,7 @@ func (l *eventLog) since(id EventID, max int) ([]Published, <-chan struct{}, err
 		id = l.origin // who followed before the journal was loaded
 	}
 	if l.dropped.Incarnation == "" && id != (EventID{}) {
-		return nil, nil, fmt.Errorf("%w: the journal is not loaded yet", ErrUnavailable)
+		return nil, nil, errNotLoaded
 	}
 	if id.Incarnation != l.dropped.Incarnation || l.dropped.after(id.Index, id.Ordinal) {
 		return nil, nil, &GoneError{Oldest: l.dropped.String()}
