@@ -186,7 +186,7 @@ func (c *Core) finish() {
 	}
 	clear(c.edits)
 	c.edits = c.edits[:0]
-	c.ready.Wake = c.wake()
+	c.ready.Wake, c.ready.Instant = c.wake(), c.instants.next()
 }
 
 func (c *Core) write(key string, current func() Record) {

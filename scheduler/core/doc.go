@@ -10,7 +10,8 @@
 //  3. Make Ready.Writes and Ready.Events durable together, in the order of the
 //     Steps. Several Readys may be written as one.
 //  4. Only then perform Ready.Calls and send Ready.Replies, in that order.
-//  5. Step again at Ready.Wake (or sooner, with events).
+//  5. Step again at Ready.Wake, or when the wall clock says Ready.Instant (or
+//     sooner, with events).
 //
 // If durability fails, the Core is thrown away: its memory is ahead of the
 // journal. A new one is loaded.

@@ -14,6 +14,9 @@ type Ready struct {
 	Replies []Reply
 	Asks    []AskGate
 	Wake    int64 // Unix ms; 0: only with an event
+	// Instant is when, by the wall clock, the next cron instant is due, Unix ms;
+	// 0 when none is. Wake is no later, but for a clock that catches up.
+	Instant int64
 }
 
 // Empty says whether there is nothing to make durable or to do.

@@ -1,15 +1,3 @@
-// Package engine is the one loop around scheduler/core: it drains what has
-// arrived, steps the core once, makes what the core wants durable, and only
-// then lets it be seen. Steps taken while a write is under way are written
-// together (group commit).
-//
-// While another scheduler leads, it follows the journal and shows the same view
-// and events; the lease says when to lead, and the journal's fence that it may.
-//
-// It owns the order of effects, the view that readers see, the log of events
-// that consumers follow, and how leaderships begin and end. What to do is
-// core's, how to reach Mesos the driver's, how to store the journal's, whose
-// turn it is the lease's.
 package engine
 
 import (
@@ -68,7 +56,7 @@ type Options struct {
 	// EventsKeep is how many events are kept for those who follow; 100,000
 	// when 0.
 	EventsKeep int
-	// Now is the clock; time.Now when nil.
+	// Now is the wall clock; time.Now when nil.
 	Now func() time.Time
 }
 

@@ -30,7 +30,10 @@ type leadership struct {
 	stalled     stalled
 
 	core     *core.Core
-	wake     int64              // of the last step
+	clock    *clock             // the core's
+	wake     int64              // as the last step asked, like
+	instant  int64              // the next one of a cron
+	behind   int64              // as the core was told, ms
 	waiting  map[uint64]*waiter // of the step under way, by request
 	position journal.Position   // the writer's, once it runs
 }
@@ -200,6 +203,7 @@ func (l *leadership) load(ctx context.Context) error {
 	if l.core, err = core.Load(e.opts.Core, v.from("")); err != nil {
 		return &unreadableError{fmt.Errorf("load the state: %w", err)}
 	}
+	l.clock = newClock(e.now, e.log)
 	e.log.Info("loaded the journal", "index", v.Index, "epoch", position.Epoch, "records", v.records.Len(),
 		"tasks", v.tasks.Len(), "read", read.Sub(start).Round(time.Millisecond), "took", e.now().Sub(start).Round(time.Millisecond))
 	return nil

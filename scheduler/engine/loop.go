@@ -47,11 +47,9 @@ func (l *leadership) loop(ctx context.Context, w *writer) error {
 			}
 			dirty = true
 		}
-		now := l.e.now()
-		if dirty && !now.Before(observeAt) {
+		if now := time.Now(); dirty && !now.Before(observeAt) {
 			w.observe(l.core.Observe())
-			cost := l.e.now().Sub(now)
-			observeAt = now.Add(max(observeEvery, 20*cost))
+			observeAt = now.Add(max(observeEvery, 20*time.Since(now)))
 			dirty = false
 		}
 		wake.Reset(l.sleep(dirty, observeAt))
@@ -71,17 +69,26 @@ func (l *leadership) loop(ctx context.Context, w *writer) error {
 const observeEvery = 200 * time.Millisecond
 
 func (l *leadership) wakeDue() bool {
-	return l.wake != 0 && l.wake <= l.e.now().UnixMilli()
+	now, behind := l.clock.now()
+	return l.wake != 0 && l.wake <= now || l.instant != 0 && l.instant <= now-behind
 }
+
+// lookEvery is how often the clock is looked at when nothing is due: somebody
+// may have set it.
+const lookEvery = 10 * time.Second
 
 // sleep returns how long nothing is to be done without an input.
 func (l *leadership) sleep(dirty bool, observeAt time.Time) time.Duration {
-	d := time.Hour
+	d := lookEvery
+	now, behind := l.clock.now()
 	if l.wake != 0 {
-		d = time.UnixMilli(l.wake).Sub(l.e.now())
+		d = min(d, l.clock.until(l.wake))
+	}
+	if l.instant != 0 {
+		d = min(d, time.Duration(l.instant-(now-behind))*time.Millisecond)
 	}
 	if dirty {
-		d = min(d, observeAt.Sub(l.e.now()))
+		d = min(d, time.Until(observeAt))
 	}
 	return max(d, 0)
 }
@@ -100,17 +107,22 @@ func (l *leadership) drain(batch []input) []input {
 }
 
 func (l *leadership) step(ctx context.Context, w *writer, batch []input) error {
-	events := make([]core.Event, len(batch))
-	for i, in := range batch {
-		events[i] = in.event
+	now, behind := l.clock.now()
+	events := make([]core.Event, 0, len(batch)+1)
+	if behind != l.behind {
+		l.behind = behind
+		events = append(events, core.ClockBehind{By: behind})
+	}
+	for _, in := range batch {
+		events = append(events, in.event)
 		if in.waiter != nil {
 			l.waiting[in.event.(core.Request).ID] = in.waiter
 		}
 	}
 	start := time.Now()
-	ready := l.core.Step(l.e.now().UnixMilli(), events)
+	ready := l.core.Step(now, events)
 	l.e.Stats.stepped(len(batch), time.Since(start))
-	l.wake = ready.Wake
+	l.wake, l.instant = ready.Wake, ready.Instant
 	if ready.Empty() {
 		return nil
 	}
