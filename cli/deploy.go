@@ -18,6 +18,8 @@ type deployFlags struct {
 	supersede bool
 	detach    bool
 	timeout   time.Duration
+	file      fileFlags
+	yes       bool
 }
 
 func (a *app) deployCommand() *cobra.Command {
@@ -30,16 +32,19 @@ Ctrl-C ends the watching, not the deploy.`,
 		Example:           "  perigee deploy hello.yaml --message 'more memory'",
 		ValidArgsFunction: completeFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			specs, err := config.ReadJobFile(args[0])
+			jobs, err := config.Load(args[0], f.file.options(a))
 			if err != nil {
+				return err
+			}
+			if err := a.resolve(cmd.Context(), jobs, f.yes); err != nil {
 				return err
 			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			for i := range specs {
-				if err := a.deploy(cmd.Context(), c, &specs[i], f); err != nil {
+			for i := range jobs {
+				if err := a.deploy(cmd.Context(), c, &jobs[i].Spec, f); err != nil {
 					return err
 				}
 			}
@@ -49,6 +54,8 @@ Ctrl-C ends the watching, not the deploy.`,
 	c.Flags().StringVarP(&f.message, "message", "m", "", "why, kept with the deploy")
 	c.Flags().BoolVar(&f.supersede, "supersede", false, "end a deploy that is in progress, instead of being refused because of it")
 	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "do not wait for the deploy to end")
+	f.file.add(c)
+	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask before deploying to a stage that asks")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "wait at most so long; the deploy goes on")
 	return c
 }

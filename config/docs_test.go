@@ -26,7 +26,7 @@ func TestExamplesAreValid(t *testing.T) {
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(files), 3)
 	for _, f := range files {
-		_, err := ReadJobFile(f)
+		_, err := Load(f, Options{AllStages: true})
 		require.NoError(t, err)
 	}
 }
@@ -49,7 +49,7 @@ func TestDocumentedJobFilesAreValid(t *testing.T) {
 				text += line + "\n"
 			}
 		}
-		_, err := ParseJobFile("job-files.md", []byte(text))
+		_, err := Parse("job-files.md", []byte(text), Options{})
 		require.NoError(t, err, text)
 	}
 }
@@ -60,7 +60,7 @@ func TestDocumentedMistakesAreToldLikeThat(t *testing.T) {
 	require.NoError(t, err)
 	wrong := strings.NewReplacer("command:", "comand:", "port: http,", "port: htp,").
 		Replace(yamlBlock.FindStringSubmatch(string(doc))[1])
-	_, err = ParseJobFile("hello.yaml", []byte(wrong))
+	_, err = Parse("hello.yaml", []byte(wrong), Options{})
 	require.Error(t, err)
 	require.Contains(t, string(doc), "$ perigee validate hello.yaml\n"+err.Error()+"\n```")
 }

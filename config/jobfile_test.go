@@ -32,10 +32,10 @@ constraints: ["rack in (r1, r2)"]
 
 func requireParsed(t *testing.T, data string) api.Spec {
 	t.Helper()
-	specs, err := config.ParseJobFile("hello.yaml", []byte(data))
+	jobs, err := config.Parse("hello.yaml", []byte(data), config.Options{})
 	require.NoError(t, err)
-	require.Len(t, specs, 1)
-	return specs[0]
+	require.Len(t, jobs, 1)
+	return jobs[0].Spec
 }
 
 func canonical(t *testing.T, s api.Spec) string {
@@ -121,9 +121,9 @@ func TestJobFileRelativeArtifacts(t *testing.T) {
 		"file:///srv/hello.pex":       "file:///srv/hello.pex",
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(strings.Replace(hello, "file:///srv/hello.pex", uri, 1)), 0o644))
-		specs, err := config.ReadJobFile(path)
+		jobs, err := config.Load(path, config.Options{})
 		require.NoError(t, err)
-		require.Equal(t, want, specs[0].Artifacts[0].URI)
+		require.Equal(t, want, jobs[0].Spec.Artifacts[0].URI)
 	}
 }
 
@@ -173,9 +173,6 @@ func TestBadJobFiles(t *testing.T) {
 		{"tag", "[http]", "!foo [http]", `hello.yaml:10:8: the tag !foo is not supported
     ports: !foo [http]
            ^`},
-		{"second document", "ports: [http]\n", "---\nports: [http]\n", `hello.yaml:11:1: a second document: a file holds one job
-    ports: [http]
-    ^`},
 		{"character", "2\n", "2\x00\n", "hello.yaml:4:13: has a NUL character\n    instances: 2\x00\n                ^"},
 		{"long line", "./hello.pex", "./hello.pex " + strings.Repeat("y", 200) + "\x00" + strings.Repeat("z", 200),
 			"hello.yaml:8:222: has a NUL character\n    " + strings.Repeat("y", 60) + "\x00" + strings.Repeat("z", 39) + "\n    " + strings.Repeat(" ", 60) + "^"},
@@ -183,7 +180,7 @@ func TestBadJobFiles(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			require.Contains(t, hello, c.old)
-			_, err := config.ParseJobFile("hello.yaml", []byte(strings.Replace(hello, c.old, c.new, 1)))
+			_, err := config.Parse("hello.yaml", []byte(strings.Replace(hello, c.old, c.new, 1)), config.Options{})
 			require.EqualError(t, err, c.want)
 		})
 	}
@@ -194,16 +191,16 @@ func TestBadJobFiles(t *testing.T) {
 		"- job: x":   "wants a map with job, kind, ",
 		"a: \xff":    "hello.yaml:1:1: is not valid UTF-8",
 	} {
-		_, err := config.ParseJobFile("hello.yaml", []byte(data))
+		_, err := config.Parse("hello.yaml", []byte(data), config.Options{})
 		require.ErrorContains(t, err, want, data)
 	}
-	_, err := config.ReadJobFile(filepath.Join(t.TempDir(), "none.yaml"))
+	_, err := config.Load(filepath.Join(t.TempDir(), "none.yaml"), config.Options{})
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
 func TestBadJobFileTellsAllAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := config.ParseJobFile("jobs/hello.yaml", []byte(`job: hello
+	_, err := config.Parse("jobs/hello.yaml", []byte(`job: hello
 kind: service
 comand: x
 ports: [a, a]
@@ -212,7 +209,7 @@ resources:
   memory: 1
 health:
   http: {port: b}
-`))
+`), config.Options{})
 	var all *config.Error
 	require.ErrorAs(t, err, &all)
 	lines := make([]string, len(all.Problems))
@@ -231,11 +228,19 @@ health:
 
 func TestBadJobFileOfManyProblemsTellsTheFirst(t *testing.T) {
 	t.Parallel()
-	_, err := config.ParseJobFile("hello.yaml", []byte(strings.Repeat("nonsense: 1\n", 500)))
+	_, err := config.Parse("hello.yaml", []byte(nonsense(500)), config.Options{})
 	var all *config.Error
 	require.ErrorAs(t, err, &all)
 	require.Len(t, all.Problems, 101)
-	require.Equal(t, "hello.yaml: and 405 more problems", all.Problems[100].String())
+	require.Equal(t, "and 405 more problems", all.Problems[100].String())
+}
+
+func nonsense(fields int) string {
+	var b strings.Builder
+	for i := range fields {
+		fmt.Fprintf(&b, "nonsense%d: 1\n", i)
+	}
+	return b.String()
 }
 
 // TestHostileFiles would take minutes or all memory if these reached the YAML
@@ -262,7 +267,7 @@ func TestHostileFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := config.ParseJobFile("hello.yaml", []byte(c.data))
+			_, err := config.Parse("hello.yaml", []byte(c.data), config.Options{})
 			require.ErrorContains(t, err, c.want)
 		})
 	}
@@ -290,7 +295,7 @@ func FuzzParseJobFile(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		specs, err := config.ParseJobFile("job.yaml", data)
+		jobs, err := config.Parse("job.yaml", data, config.Options{AllStages: true})
 		if err != nil {
 			var all *config.Error
 			require.True(t, errors.As(err, &all), "%v", err)
@@ -298,7 +303,7 @@ func FuzzParseJobFile(f *testing.F) {
 			require.NotEmpty(t, err.Error())
 			return
 		}
-		canonical, err := specs[0].Canonical()
+		canonical, err := jobs[0].Spec.Canonical()
 		require.NoError(t, err)
 		_, err = api.DecodeSpec(canonical)
 		require.NoError(t, err)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/perigee-sched/perigee/api/strict"
@@ -20,6 +21,26 @@ type Problem struct {
 	Message string
 	// Source line with a caret below, in two lines; "" when there is none.
 	Source string
+	// File, Line and Column, from 1, that Where says, when it is in a file.
+	File         string
+	Line, Column int
+	// Context says how it came to be: which file extends this one, from where a
+	// variable has its value, which jobs it is about.
+	Context []string
+
+	jobs []string // that it is about
+	err  error
+}
+
+// Unwrap returns the errors that problems are, such as fs.ErrNotExist.
+func (e *Error) Unwrap() []error {
+	var errs []error
+	for _, p := range e.Problems {
+		if p.err != nil {
+			errs = append(errs, p.err)
+		}
+	}
+	return errs
 }
 
 func (e *Error) Error() string {
@@ -31,6 +52,9 @@ func (e *Error) Error() string {
 		b.WriteString(p.String())
 		if p.Source != "" {
 			b.WriteString("\n" + p.Source)
+		}
+		for _, c := range p.Context {
+			b.WriteString("\n    " + c)
 		}
 	}
 	return b.String()
@@ -48,6 +72,20 @@ func (p Problem) String() string {
 	return s
 }
 
+// about says which of several jobs a problem is about.
+func (p *Problem) about(all int) {
+	jobs := slices.Compact(slices.DeleteFunc(p.jobs, func(j string) bool { return j == "" }))
+	switch n := len(jobs); {
+	case n == 0 || all < 2:
+	case n == all:
+		p.Context = append(p.Context, fmt.Sprintf("in all %d jobs", n))
+	case n == 1:
+		p.Context = append(p.Context, "in "+jobs[0])
+	default:
+		p.Context = append(p.Context, fmt.Sprintf("in %s and %d more of %d jobs", jobs[0], n-1, all))
+	}
+}
+
 // file is a source that problems are told about.
 type file struct {
 	name string
@@ -55,8 +93,9 @@ type file struct {
 }
 
 func (f file) problem(p strict.Problem) Problem {
-	out := Problem{Where: f.name, Path: p.Path, Message: p.Message}
+	out := Problem{Where: f.name, File: f.name, Path: p.Path, Message: p.Message}
 	if p.At.Line > 0 {
+		out.Line, out.Column = p.At.Line, p.At.Column
 		out.Where = fmt.Sprintf("%s:%d:%d", f.name, p.At.Line, p.At.Column)
 		out.Source = f.quote(p.At)
 	}

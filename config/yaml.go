@@ -61,7 +61,7 @@ func (f file) parse() (trees []*strict.Node, err error) {
 		if doc.Body == nil || doc.Body.Type() == ast.DirectiveType {
 			continue
 		}
-		b := &treeBuilder{anchors: map[string]anchor{}}
+		b := &treeBuilder{file: f.name, anchors: map[string]anchor{}}
 		tree, _ := b.node(doc.Body, 0)
 		if b.problem != "" {
 			return nil, f.fail(b.at, "%s", b.problem)
@@ -117,9 +117,20 @@ func position(t *token.Token) strict.Position {
 func (f file) syntax(err error) *Error {
 	var at yaml.Error
 	if errors.As(err, &at) && at.GetToken() != nil {
-		return f.fail(position(at.GetToken()), "%s", at.GetMessage())
+		place := position(at.GetToken())
+		hint := ""
+		if lines := strings.Split(string(f.data), "\n"); place.Line <= len(lines) && strings.Contains(lines[place.Line-1], "${") {
+			hint = `; inside { } and [ ], write variables in quotes: "${name}"`
+		}
+		return f.fail(place, "%s%s", at.GetMessage(), hint)
 	}
 	return f.fail(strict.Position{}, "%v", err)
+}
+
+func (b *treeBuilder) position(t *token.Token) strict.Position {
+	at := position(t)
+	at.File = b.file
+	return at
 }
 
 type anchor struct {
@@ -130,6 +141,7 @@ type anchor struct {
 // treeBuilder turns one document into a tree. Aliases share what they stand
 // for; sizes count it as often as it is used.
 type treeBuilder struct {
+	file    string
 	anchors map[string]anchor
 	problem string // the first
 	at      strict.Position
@@ -137,13 +149,13 @@ type treeBuilder struct {
 
 func (b *treeBuilder) fail(n ast.Node, format string, args ...any) {
 	if b.problem == "" {
-		b.problem, b.at = fmt.Sprintf(format, args...), position(n.GetToken())
+		b.problem, b.at = fmt.Sprintf(format, args...), b.position(n.GetToken())
 	}
 }
 
 // node returns n as a tree, and how many nodes that has.
 func (b *treeBuilder) node(n ast.Node, depth int) (*strict.Node, int) {
-	out, size := &strict.Node{At: position(n.GetToken())}, 1
+	out, size := &strict.Node{At: b.position(n.GetToken())}, 1
 	if depth > maxDepth {
 		b.fail(n, "is nested more than %d levels deep", maxDepth)
 	}
@@ -156,7 +168,7 @@ func (b *treeBuilder) node(n ast.Node, depth int) (*strict.Node, int) {
 	case *ast.MappingValueNode:
 		out.Kind = strict.Map
 		size += b.field(out, n, depth)
-		out.At = position(n.Key.GetToken())
+		out.At = b.position(n.Key.GetToken())
 	case *ast.SequenceNode:
 		out.Kind = strict.List
 		for _, item := range n.Values {
@@ -199,6 +211,9 @@ func (b *treeBuilder) scalar(out *strict.Node, n ast.Node) {
 	switch n := n.(type) {
 	case *ast.NullNode:
 		out.Kind = strict.Null
+		if t.Type == token.ImplicitNullType {
+			out.Text = ""
+		}
 	case *ast.BoolNode:
 		out.Kind = strict.Bool
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
@@ -220,7 +235,7 @@ func (b *treeBuilder) fields(out *strict.Node, n *ast.MappingNode, depth int) in
 		size += b.field(out, v, depth)
 	}
 	if !n.IsFlowStyle && len(n.Values) > 0 {
-		out.At = position(n.Values[0].Key.GetToken()) // not its colon
+		out.At = b.position(n.Values[0].Key.GetToken()) // not its colon
 	}
 	return size
 }
@@ -242,7 +257,7 @@ func (b *treeBuilder) field(out *strict.Node, v *ast.MappingValueNode, depth int
 			break
 		}
 	}
-	out.Fields = append(out.Fields, strict.Field{Name: name, At: position(v.Key.GetToken()), Value: value})
+	out.Fields = append(out.Fields, strict.Field{Name: name, At: b.position(v.Key.GetToken()), Value: value})
 	return size
 }
 

@@ -17,6 +17,8 @@ type Problem struct {
 	At      Position
 	// Meant is the path that was likely meant by an unknown one.
 	Meant string
+	// More is how many problems this one stands for, see Limit; 0 is itself.
+	More int
 }
 
 // Most problems that are worth telling at once.
@@ -27,7 +29,7 @@ func Limit(problems []Problem) []Problem {
 	if len(problems) <= Most {
 		return problems
 	}
-	more := Problem{Message: fmt.Sprintf("and %d more problems", len(problems)-Most)}
+	more := Problem{Message: fmt.Sprintf("and %d more problems", len(problems)-Most), More: len(problems) - Most}
 	return append(problems[:Most:Most], more)
 }
 

@@ -29,7 +29,7 @@ func (e *SyntaxError) Error() string {
 // size. Repeated fields are kept, for Decode to refuse. An error is a
 // *SyntaxError.
 func ParseJSON(data []byte) (*Node, error) {
-	r := &jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), at: Position{1, 1}}
+	r := &jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), at: Position{Line: 1, Column: 1}}
 	r.dec.UseNumber()
 	if !utf8.Valid(data) {
 		return nil, &SyntaxError{Message: "is not valid UTF-8"}
@@ -65,7 +65,7 @@ func (r *jsonReader) move(end int) Position {
 	for ; r.offset < end; r.offset++ {
 		switch c := r.data[r.offset]; {
 		case c == '\n':
-			r.at = Position{r.at.Line + 1, 1}
+			r.at = Position{Line: r.at.Line + 1, Column: 1}
 		case utf8.RuneStart(c):
 			r.at.Column++
 		}

@@ -22,7 +22,11 @@ const (
 
 // Position in a source, both from 1; columns count characters. The zero
 // Position is unknown.
-type Position struct{ Line, Column int }
+type Position struct {
+	Line, Column int
+	// File names the source where a tree comes from several.
+	File string
+}
 
 // Node of a tree. A tree may share nodes, but has no cycle: readers bound its
 // size with sharing counted as often as it is used.
@@ -46,6 +50,9 @@ type Field struct {
 	// Merged says that the field came from elsewhere in the source, and gives
 	// way to one that is given here.
 	Merged bool
+	// Removed says that the field was taken away: Decode checks its name, and
+	// reads no value.
+	Removed bool
 }
 
 // Field returns the value of the last field called name, nil if there is none.
@@ -58,10 +65,11 @@ func (n *Node) Field(name string) *Node {
 	return nil
 }
 
-func (n *Node) scalar() bool { return n.Kind == Bool || n.Kind == Number || n.Kind == String }
+// Scalar says whether n is a value without parts, other than null.
+func (n *Node) Scalar() bool { return n.Kind == Bool || n.Kind == Number || n.Kind == String }
 
-// what tells a person what n is.
-func (n *Node) what() string {
+// Describe tells a person what n is.
+func (n *Node) Describe() string {
 	switch n.Kind {
 	case Bool, Number:
 		return n.Text

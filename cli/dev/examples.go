@@ -36,11 +36,11 @@ func (o *Options) deployExamples(ctx context.Context, c *client.Client) {
 }
 
 func (o *Options) deployExample(ctx context.Context, c *client.Client, path string) error {
-	specs, err := config.ReadJobFile(path)
+	jobs, err := config.Load(path, config.Options{})
 	if err != nil {
 		return err
 	}
-	spec := &specs[0]
+	spec := &jobs[0].Spec
 	var p *api.Problem
 	if _, err := c.Job(ctx, spec.Job); err == nil || !errors.As(err, &p) || p.Status != http.StatusNotFound {
 		return err

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perigee-sched/perigee/config"
+)
+
+// fileFlags are those of the commands that read job files.
+type fileFlags struct {
+	stage string
+	set   []string
+	files []string
+}
+
+func (f *fileFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.stage, "stage", "", "the stage to take of a file that has stages")
+	c.Flags().StringArrayVar(&f.set, "set", nil, "give a variable of the file a value, as NAME=VALUE; may be repeated")
+	c.Flags().StringArrayVar(&f.files, "set-file", nil, "give variables the values in a YAML or JSON file; may be repeated, --set goes before it")
+	check(c.RegisterFlagCompletionFunc("stage", func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		var stages []string
+		for _, path := range args {
+			stages = append(stages, config.Stages(path)...)
+		}
+		return stages, cobra.ShellCompDirectiveNoFileComp
+	}))
+}
+
+func (f *fileFlags) options(a *app) config.Options {
+	return config.Options{Stage: f.stage, Set: f.set, SetFiles: f.files, Stdin: a.In}
+}
+
+// resolve asks whether to deploy jobs of whom some ask for it, and reads the
+// checksums that are to be read.
+func (a *app) resolve(ctx context.Context, jobs []config.Job, yes bool) error {
+	var asking []string
+	for _, j := range jobs {
+		if j.Confirm {
+			asking = append(asking, j.Spec.Job)
+		}
+	}
+	switch n := len(asking); {
+	case n > 3:
+		asking = append(asking[:2], fmt.Sprintf("%d more jobs", n-2))
+		fallthrough
+	case n > 0:
+		if err := a.confirm(yes, fmt.Sprintf("Deploy %s?", strings.Join(asking, ", "))); err != nil {
+			return err
+		}
+	}
+	for i := range jobs {
+		if err := config.Resolve(ctx, http.DefaultClient, &jobs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
