@@ -70,9 +70,10 @@ type Follower interface {
 
 	// Follow passes what is durable to apply, as Lead would, and then each whole group as it is
 	// appended, until ctx ends or something fails. Lead on the same Journal afterwards goes on where
-	// Follow ended: it passes only what followed. ErrBehind says that entries not yet read are gone;
-	// what was passed is of no use then, and the next Follow or Lead begins anew. A Follow after
-	// leading or after an error begins anew too.
+	// Follow ended: it passes only what followed, unless that was compacted away meanwhile; then it
+	// begins anew by itself. ErrBehind says that entries not yet read are gone; what was passed is of
+	// no use then, and the next Follow or Lead begins anew. A Follow after leading or after an error
+	// begins anew too.
 	//
 	// When apply is a Reader, Reached follows what was durable when it began.
 	Follow(ctx context.Context, apply Applier) error

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	zklib "github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
 	"github.com/perigee-sched/perigee/scheduler/journal"
@@ -96,13 +97,56 @@ func TestAFollowerThatWasAwayTooLongIsBehind(t *testing.T) {
 	fill(t, leader, at, 10)
 	require.NoError(t, leader.Compact(t.Context(), state{index: 10, n: 3}))
 	require.NoError(t, leader.Compact(t.Context(), state{index: 15, n: 3}))
-	_, err := standby.Lead(t.Context(), new(kept))
-	require.ErrorIs(t, err, journal.ErrBehind)
 	anew := new(kept)
-	at, err = standby.Lead(t.Context(), anew)
-	require.NoError(t, err)
+	at, err := standby.Lead(t.Context(), anew)
+	require.NoError(t, err, "leading, it reads anew")
 	require.Len(t, anew.records, 3)
+	require.Equal(t, []uint64{11, 12, 13, 14, 15}, anew.past)
 	require.Equal(t, uint64(16), at.Index)
+}
+
+// slow is a session of a standby that is paused, and keeps its connection, before it watches.
+type slow struct {
+	session
+	paused chan<- struct{} // told when it is
+	on     <-chan struct{}
+}
+
+func (s slow) Watch(p string) (*zklib.Stat, <-chan zklib.Event, error) {
+	s.paused <- struct{}{}
+	<-s.on
+	return s.session.Watch(p)
+}
+
+// A standby that is paused while the leader appends and compacts, and whose connection outlives that,
+// learns that it is behind although what it begins to watch never comes.
+func TestAFollowerThatIsPausedTooLongIsBehind(t *testing.T) {
+	t.Parallel()
+	chroot := server.Chroot(t)
+	leader := openOn(t, connect(t, chroot))
+	at := fill(t, leader, lead(t, leader), 5)
+	client := connect(t, chroot)
+	paused, on := make(chan struct{}), make(chan struct{})
+	standby, err := open(t.Context(), Options{Cluster: "test"}, func(ctx context.Context) (session, error) {
+		s, err := client.Session(ctx)
+		return slow{s, paused, on}, err
+	})
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- standby.Follow(t.Context(), new(kept)) }()
+	<-paused
+	fill(t, leader, at, 10)
+	require.NoError(t, leader.Compact(t.Context(), state{index: 10, n: 3}))
+	require.NoError(t, leader.Compact(t.Context(), state{index: 15, n: 3}))
+	close(on)
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, journal.ErrBehind)
+	case <-paused:
+		require.Fail(t, "it waits for an entry that is gone")
+	case <-time.After(30 * time.Second):
+		require.Fail(t, "it waits for an entry that is gone")
+	}
 }
 
 // A standby that is cut off, while entries are appended and compacted away, learns that it is behind

@@ -12,7 +12,8 @@ import (
 )
 
 // Lead implements journal.Journal. After a Follow it passes only what followed, to apply, and when it
-// fails for want of a connection the next one goes on likewise. Otherwise it begins anew.
+// fails for want of a connection the next one goes on likewise. Otherwise, and when what followed was
+// compacted away, it begins anew.
 func (j *Journal) Lead(ctx context.Context, apply journal.Applier) (journal.Position, error) {
 	j.compacting.Lock()
 	defer j.compacting.Unlock()
@@ -53,12 +54,7 @@ func (j *Journal) lead(ctx context.Context, c *cursor, apply journal.Applier) (j
 	if err != nil {
 		return journal.Position{}, err
 	}
-	if c == nil {
-		if c, err = j.load(ctx, s, apply); err != nil {
-			return journal.Position{}, err
-		}
-	}
-	if err := j.readLog(ctx, s, c); err != nil {
+	if c, err = j.readAll(ctx, s, c, apply); err != nil {
 		return journal.Position{}, err
 	}
 	if last := c.groups.Last(); last.Epoch >= epoch { // somebody has set it back
@@ -73,6 +69,25 @@ func (j *Journal) lead(ctx context.Context, c *cursor, apply journal.Applier) (j
 	j.at = journal.Position{Epoch: epoch, Index: c.next}
 	j.publishStat(c.next - 1)
 	return j.at, nil
+}
+
+// readAll passes all there is after c, which is nil to begin anew. So it does too when what comes after c
+// was compacted away.
+func (j *Journal) readAll(ctx context.Context, s session, c *cursor, apply journal.Applier) (*cursor, error) {
+	for {
+		if c == nil {
+			var err error
+			if c, err = j.load(ctx, s, apply); err != nil {
+				return nil, err
+			}
+		}
+		err := j.readLog(ctx, s, c)
+		if !errors.Is(err, journal.ErrBehind) {
+			return c, err
+		}
+		j.log.Info("what is next was compacted away: the journal is read anew", "error", err)
+		c = nil
+	}
 }
 
 // raiseEpoch ends every earlier epoch, and begins one that is higher than above.
