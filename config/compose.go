@@ -14,6 +14,7 @@ import (
 // it, and t is how.
 func (s *session) document(src *source, open []*source, t trail) {
 	if src.bad != nil {
+		s.partial = true
 		s.add(src.bad.Problems...)
 		return
 	}
@@ -26,9 +27,12 @@ func (s *session) document(src *source, open []*source, t trail) {
 	for _, doc := range src.docs {
 		if include := doc.Field("include"); include != nil {
 			for _, n := range several(include) {
-				if next := s.follow(src, n, "include", open, t); next != nil {
-					s.document(next, open, t)
+				next := s.follow(src, n, "include", open, t)
+				if next == nil {
+					s.partial = true
+					continue
 				}
+				s.document(next, open, t)
 			}
 			continue
 		}
@@ -49,6 +53,7 @@ type unit struct {
 func (s *session) units(src *source, doc *strict.Node, t trail) {
 	if doc.Kind != strict.Map {
 		_, problems := api.SpecFromTree(doc)
+		s.partial = true
 		for _, p := range problems {
 			s.add(s.problem(p))
 		}
@@ -60,6 +65,7 @@ func (s *session) units(src *source, doc *strict.Node, t trail) {
 	}
 	shared := u.inherit(src, doc, []*source{src})
 	if shared == nil {
+		s.partial = true
 		return
 	}
 	jobs := doc.Field("jobs")
@@ -160,12 +166,18 @@ func (u *unit) stages() {
 			u.job(name)
 		}
 	case chosen == "":
-		u.tell(strict.Problem{Path: "stages", At: all.At, Message: "one of them has to be chosen: --stage " + strings.Join(names, " or --stage ")})
+		u.refuse("has stages: choose one with --stage " + strings.Join(names, " or --stage "))
 	case slices.ContainsFunc(all.Fields, func(f strict.Field) bool { return f.Name == chosen }):
 		// The job is not in this stage, and says so.
 	default:
-		u.tell(strict.Problem{Path: "stages", At: all.At, Message: fmt.Sprintf("there is no stage %q: %s", strict.Shorten(chosen), choices(chosen, names))})
+		u.refuse(fmt.Sprintf("there is no stage %q: %s", strict.Shorten(chosen), choices(chosen, names)))
 	}
+}
+
+// refuse tells, of the file as a whole, why no job was made.
+func (u *unit) refuse(message string) {
+	u.partial = true
+	u.add(Problem{Where: u.src.name, File: u.src.name, Message: message, Context: u.trail.of(u.src.name)})
 }
 
 // choices names what there is, the nearest to what was given first.
@@ -180,13 +192,6 @@ func choices(given string, names []string) string {
 		text += " There is " + strings.Join(append([]string{near}, others...), ", ")
 	}
 	return text
-}
-
-// tell tells a problem of the unit, with how the file that it is in came in.
-func (u *unit) tell(p strict.Problem, context ...string) {
-	told := u.problem(p)
-	told.Context = append(context, u.trail.of(p.At.File)...)
-	u.add(told)
 }
 
 // job adds the unit's job in a stage, "" when it has no stages.

@@ -91,6 +91,9 @@ type session struct {
 	told  map[string]int // lines of found, by their place among them
 	more  int            // problems that are not told
 	tried int            // jobs, times stages
+	// partial says that some job was not looked at, so that not all variables
+	// are known.
+	partial bool
 }
 
 func newSession(o Options) *session {
@@ -126,7 +129,7 @@ func (s *session) problem(p strict.Problem) Problem {
 }
 
 func (s *session) end() ([]Job, error) {
-	if len(s.found) == 0 {
+	if !s.partial {
 		s.unknownValues()
 	}
 	if len(s.found) == 0 {
@@ -144,6 +147,7 @@ func (s *session) end() ([]Job, error) {
 // top adds the jobs of a file that was named.
 func (s *session) top(src *source, err *Error) {
 	if err != nil {
+		s.partial = true
 		s.add(err.Problems...)
 		return
 	}
