@@ -182,11 +182,17 @@ func (a *agent) reregistered(unknown []lostTask) {
 	}
 }
 
+// updateFramework is told of a framework whose scheduler subscribed again or
+// changed it. As in Mesos, all updates that wait for an acknowledgement are sent
+// again at once: whoever got them before may not be there any more.
 func (a *agent) updateFramework(info *mesos.FrameworkInfo) {
-	if f := a.frameworks.get(info.ID.Value); f != nil {
-		f.setInfo(info)
-		a.storeFramework(f)
+	f := a.frameworks.get(info.ID.Value)
+	if a.state != running || f == nil || f.terminating {
+		return
 	}
+	f.setInfo(info)
+	a.storeFramework(f)
+	a.resumeUpdates()
 }
 
 func (f *agentFramework) setInfo(info *mesos.FrameworkInfo) {

@@ -34,6 +34,33 @@ func TestUpdates_RepeatedWithDoublingWait(t *testing.T) {
 	require.Equal(t, []time.Duration{10 * s, 30 * s, 70 * s, 150 * s, 310 * s, 630 * s, 1230 * s, 1830 * s}, at)
 }
 
+func TestUpdates_SentAgainToWhoTakesOver(t *testing.T) {
+	c := newCluster(t, 1)
+	f := c.subscribe("")
+	o := f.offers()["agent1"]
+	f.launch(o, testTask("t", "e", o.AgentID), testTask("u", "e", o.AgentID))
+	x := c.container("e").start()
+	x.update("t", mesos.TASK_RUNNING)
+	x.update("t", mesos.TASK_FINISHED)
+	x.update("u", mesos.TASK_RUNNING)
+	got, statuses := f.updates()
+	require.Equal(t, []string{"t TASK_RUNNING", "u TASK_RUNNING"}, got)
+	f.acknowledge(statuses[1])
+	next := c.subscribe(f.id)
+	got, again := next.updates()
+	require.Equal(t, []string{"t TASK_RUNNING"}, got, "at once, and only what is not acknowledged")
+	require.Equal(t, statuses[0].UUID, again[0].UUID)
+	next.acknowledge(again[0])
+	got, _ = next.updates()
+	require.Equal(t, []string{"t TASK_FINISHED"}, got)
+	c.pass(9 * time.Second)
+	got, _ = next.updates()
+	require.Empty(t, got)
+	c.pass(2 * time.Second)
+	got, _ = next.updates()
+	require.Equal(t, []string{"t TASK_FINISHED"}, got, "repeated after the first wait")
+}
+
 func TestUpdates_OneAtATimePerTask(t *testing.T) {
 	c := newCluster(t, 1)
 	f := c.subscribe("")
