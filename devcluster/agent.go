@@ -174,17 +174,6 @@ func (a *agentProcess) exited() {
 	})
 }
 
-// end is the end of Run: the agent goes, its executors only if asked.
-func (a *agentProcess) end(destroy bool) error {
-	if destroy {
-		a.c.mu.Lock()
-		list := a.processes()
-		a.c.mu.Unlock()
-		a.destroyAll(list)
-	}
-	return a.kill()
-}
-
 // release gives up what was opened.
 func (a *agentProcess) release() error {
 	var err error

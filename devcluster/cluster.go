@@ -189,13 +189,18 @@ func (c *Cluster) Run(ctx context.Context) error {
 		err = c.tick(ctx)
 	}
 	for _, a := range c.agents {
-		err = errors.Join(err, a.end(c.opts.Ephemeral))
+		err = errors.Join(err, a.kill())
 	}
 	for _, s := range servers {
 		err = errors.Join(err, s.Close())
 	}
 	cancel()
 	c.work.Wait()
+	if c.opts.Ephemeral { // now that nobody launches any more
+		for _, a := range c.agents {
+			err = errors.Join(err, a.destroyLeft())
+		}
+	}
 	return errors.Join(err, c.Close())
 }
 

@@ -297,29 +297,58 @@ func (a *agentProcess) readopt(now time.Time) {
 		close(x.started)
 		a.adopt(now, x, p)
 	}
-	dirs, err := os.ReadDir(filepath.Join(a.dir, "meta", "containers"))
-	if err != nil {
-		return // there never was a container
-	}
 	life := a.life
-	for _, d := range dirs {
-		if !known[d.Name()] {
-			a.c.work.Go(func() { a.sweep(life, d.Name()) })
+	for _, id := range a.checkpointed() {
+		if !known[id] {
+			a.c.work.Go(func() {
+				if err := a.sweep(life, id); err != nil && life.Err() == nil {
+					a.c.opts.Logger.Warn("destroy container", "agent", a.name, "error", err)
+				}
+			})
 		}
 	}
 }
 
+// checkpointed are all containers that are not known to have ended, whoever
+// launched them.
+func (a *agentProcess) checkpointed() []string {
+	dirs, err := os.ReadDir(filepath.Dir(a.stateDir("any")))
+	if err != nil {
+		return nil // there never was a container
+	}
+	var ids []string
+	for _, d := range dirs {
+		ids = append(ids, d.Name())
+	}
+	return ids
+}
+
 // sweep destroys a container that nobody knows any more.
-func (a *agentProcess) sweep(ctx context.Context, container string) {
+func (a *agentProcess) sweep(ctx context.Context, container string) error {
 	if p, err := process.Adopt(a.stateDir(container)); err == nil {
-		err := p.Destroy(ctx)
-		p.Close()
-		if err != nil {
-			return
+		defer p.Close()
+		if err := p.Destroy(ctx); err != nil {
+			return err
 		}
 	}
 	a.forgetState(container)
+	return nil
 }
+
+// destroyLeft destroys the containers that the agent leaves: those it watched,
+// those of an agent that was stopped before, and those it was at destroying.
+func (a *agentProcess) destroyLeft() error {
+	ctx, cancel := context.WithTimeout(context.Background(), destroyMost)
+	defer cancel()
+	var errs []error
+	for _, id := range a.checkpointed() {
+		errs = append(errs, a.sweep(ctx, id))
+	}
+	return errors.Join(errs...)
+}
+
+// destroyMost bounds how long the end of containers is waited for.
+const destroyMost = 10 * time.Second
 
 // processes are those of all containers. What is still being launched is given
 // up.
@@ -336,7 +365,7 @@ func (a *agentProcess) processes() []*process.Process {
 
 // destroyAll ends containers and waits for it.
 func (a *agentProcess) destroyAll(list []*process.Process) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), destroyMost)
 	defer cancel()
 	for _, p := range list {
 		if err := p.Destroy(ctx); err != nil {

@@ -171,20 +171,47 @@ func (f *testFramework) launch(id, command string) (agent any) {
 // launchAs launches a task with more fields, a command by default.
 func (f *testFramework) launchAs(id string, more map[string]any) (agent any) {
 	f.t.Helper()
+	offer := f.offer()
+	f.accept(offer, taskOf(id, offer, more))
+	return offer["agent_id"]
+}
+
+// launchMany launches tasks of one command at once.
+func (f *testFramework) launchMany(n int, command string) {
+	f.t.Helper()
+	offer := f.offer()
+	var tasks []any
+	for i := range n {
+		tasks = append(tasks, taskOf(fmt.Sprint("many-", i), offer, map[string]any{"command": map[string]any{"value": command}}))
+	}
+	f.accept(offer, tasks...)
+}
+
+// offer waits for one and takes it.
+func (f *testFramework) offer() map[string]any {
+	f.t.Helper()
 	for len(f.offers) == 0 {
 		f.next("OFFERS", func(map[string]any) bool { return true })
 	}
 	offer := f.offers[0]
 	f.offers = f.offers[1:]
+	return offer
+}
+
+func taskOf(id string, offer, more map[string]any) map[string]any {
 	scalar := func(name string, v float64) map[string]any {
 		return map[string]any{"name": name, "type": "SCALAR", "scalar": map[string]any{"value": v}}
 	}
 	task := map[string]any{"name": id, "task_id": map[string]any{"value": id}, "agent_id": offer["agent_id"],
 		"resources": []any{scalar("cpus", 0.1), scalar("mem", 32)}, "command": map[string]any{"value": "true"}}
 	maps.Copy(task, more)
+	return task
+}
+
+func (f *testFramework) accept(offer map[string]any, tasks ...any) {
+	f.t.Helper()
 	f.call("ACCEPT", map[string]any{"offer_ids": []any{offer["id"]}, "filters": map[string]any{"refuse_seconds": 0},
-		"operations": []any{map[string]any{"type": "LAUNCH", "launch": map[string]any{"task_infos": []any{task}}}}})
-	return offer["agent_id"]
+		"operations": []any{map[string]any{"type": "LAUNCH", "launch": map[string]any{"task_infos": tasks}}}})
 }
 
 func object(v any, path ...string) map[string]any {
