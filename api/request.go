@@ -53,6 +53,40 @@ type Written struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// WrittenDeploy answers a write that begins, steers or ends a deploy: the deploy
+// afterwards, without its spec, and what the write did.
+type WrittenDeploy struct {
+	Deploy
+	// Changed: the write had an effect. A spec that equals the current one has
+	// none; the deploy is the current one then.
+	Changed bool `json:"changed"`
+	// Created: the job is new.
+	Created bool `json:"created,omitempty"`
+	// Revision of the job afterwards: what If-Match takes.
+	Revision uint64 `json:"revision,omitempty"`
+	// Warnings say what was accepted although it may not be meant.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// WrittenGroup answers a write of a deploy group: the group afterwards.
+type WrittenGroup struct {
+	DeployGroup
+	Changed  bool     `json:"changed"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// SteerRequest says why a deploy is paused, resumed or cancelled, or a group
+// cancelled.
+type SteerRequest struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// MaxWait bounds how long a read may be asked to wait for a deploy's end.
+const MaxWait = 5 * time.Minute
+
+// MaxTimed bounds how long a timed action may last.
+const MaxTimed = 30 * 24 * time.Hour
+
 // StartRuns asks for runs, at most MaxRunsPerCall: all of them start, or none.
 type StartRuns struct {
 	Runs []NewRun `json:"runs"`

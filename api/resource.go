@@ -23,6 +23,10 @@ type Job struct {
 	// NextRun and LastRun of a cron.
 	NextRun *time.Time `json:"next_run,omitempty"`
 	LastRun *time.Time `json:"last_run,omitempty"`
+	// Timed are changes that are taken back, and when.
+	Timed []TimedAction `json:"timed,omitempty"`
+	// SkipHealth: health checks count for nothing for now.
+	SkipHealth bool `json:"skip_health,omitempty"`
 	// LatestDeploy is the newest deploy, without its spec.
 	LatestDeploy *Deploy `json:"latest_deploy,omitempty"`
 	// Pending says why tasks wait, when some do.
@@ -34,7 +38,7 @@ type Counts struct {
 	Pending     int `json:"pending"`
 	Starting    int `json:"starting"` // launched, and not yet running
 	Running     int `json:"running"`
-	Ready       int `json:"ready"` // of those running
+	Ready       int `json:"ready"` // of those running: they are in the endpoints
 	Stopping    int `json:"stopping"`
 	Unreachable int `json:"unreachable"`
 }
@@ -171,6 +175,8 @@ type Problem struct {
 	Status int            `json:"status"`
 	Detail string         `json:"detail,omitempty"`
 	Errors []ProblemField `json:"errors,omitempty"`
+	// Deploy is the one in progress, where that is why something is refused.
+	Deploy *Deploy `json:"deploy,omitempty"`
 }
 
 // ProblemField is one thing that is wrong with the input.

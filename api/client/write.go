@@ -22,9 +22,14 @@ type WriteOptions struct {
 	IdempotencyKey string
 }
 
-// write performs a write, again and again under one idempotency key while it is
-// answered 503 or the connection fails, for as long as the client is patient.
+// write performs a write of which api.Written tells all.
 func (c *Client) write(ctx context.Context, r request, o WriteOptions) (*api.Written, error) {
+	return writeAs[api.Written](ctx, c, r, o)
+}
+
+// writeAs performs a write, again and again under one idempotency key while it is
+// answered 503 or the connection fails, for as long as the client is patient.
+func writeAs[T any](ctx context.Context, c *Client, r request, o WriteOptions) (*T, error) {
 	if r.header == nil {
 		r.header = http.Header{}
 	}
@@ -37,7 +42,7 @@ func (c *Client) write(ctx context.Context, r request, o WriteOptions) (*api.Wri
 	}
 	over := time.Now().Add(c.patience)
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		written := new(api.Written)
+		written := new(T)
 		err := c.writeOnce(ctx, r, written)
 		if err == nil {
 			return written, nil
@@ -53,7 +58,7 @@ func (c *Client) write(ctx context.Context, r request, o WriteOptions) (*api.Wri
 	}
 }
 
-func (c *Client) writeOnce(ctx context.Context, r request, into *api.Written) error {
+func (c *Client) writeOnce(ctx context.Context, r request, into any) error {
 	resp, err := c.send(ctx, r)
 	if err != nil {
 		return err
@@ -151,17 +156,31 @@ type jobWrite struct {
 }
 
 func (c *Client) writeJob(ctx context.Context, w jobWrite, o WriteOptions) (*api.Written, error) {
+	return writeJobAs[api.Written](ctx, c, w, o)
+}
+
+func writeJobAs[T any](ctx context.Context, c *Client, w jobWrite, o WriteOptions) (*T, error) {
 	path, err := jobPath(w.job)
 	if err != nil {
 		return nil, err
 	}
 	r := request{method: w.method, path: path + w.rest, query: w.query}
-	if w.body != nil {
-		if r.body, err = json.Marshal(w.body); err != nil {
-			return nil, fmt.Errorf("encode the request: %w", err)
-		}
+	if r.body, err = encode(w.body); err != nil {
+		return nil, err
 	}
-	return c.write(ctx, r, o)
+	return writeAs[T](ctx, c, r, o)
+}
+
+// encode returns the body of a request, nil for nil.
+func encode(body any) ([]byte, error) {
+	if body == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode the request: %w", err)
+	}
+	return b, nil
 }
 
 // StepDown has the scheduler that leads hand over to another, and returns what
