@@ -38,6 +38,8 @@ type Core struct {
 	jobs   map[string]*job
 	tasks  map[string]*task
 	groups map[string]*group
+	// deployGroups are several jobs' deploys that go together.
+	deployGroups deployGroups
 
 	idempotency idempotency
 	retention   retention
@@ -133,6 +135,8 @@ func (c *Core) apply(e Event) {
 		c.agentsKnown(e.Agents)
 	case AgentRemoved:
 		c.agentRemoved(e.Agent)
+	case GateAnswered:
+		c.gateAnswered(e)
 	case Request:
 		c.request(&e)
 	default:
@@ -159,7 +163,9 @@ func (c *Core) fire() {
 		case timerConfirm:
 			c.confirmLaunch(t.task)
 		case timerDeploy:
-			c.judgeProgress(t.job)
+			c.rolloutDue(t.job)
+		case timerTimed:
+			c.revertDue(t.job)
 		case timerReconcile:
 			c.reconcileAgain()
 		case timerIdempotency:

@@ -368,6 +368,8 @@ type Error struct {
 	Kind   ErrorKind
 	Detail string
 	Fields []api.ProblemField
+	// Deploy that is in the way, 0 when none is.
+	Deploy uint32
 }
 
 func (e *Error) Error() string { return e.Detail }

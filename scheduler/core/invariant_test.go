@@ -1,6 +1,12 @@
 package core
 
-import "github.com/stretchr/testify/require"
+import (
+	"strconv"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
 
 // checkCounts compares what is counted as it changes with what there is.
 func (w *world) checkCounts() {
@@ -39,9 +45,15 @@ func (w *world) checkCounts() {
 			require.Equal(t, n.live, d.class.tasks, "tasks of deploy %d of %s", d.rec.Number, j.rec.Key)
 			require.Equal(t, n.queued, d.class.queued, "queued tasks of deploy %d of %s", d.rec.Number, j.rec.Key)
 			require.False(t, d.class.blocked && n.queued == 0, "blocked, and nobody asks")
-			if d.rec.State == deployInProgress && !j.rec.Paused {
-				deploying++
+			if state, ok := w.deployStates[j.rec.Key+"#"+d.rec.Digest+strconv.Itoa(int(d.rec.Number))]; ok && state != d.rec.State {
+				require.True(t, reaches(state, d.rec.State), "deploy %d of %s: from %s to %s", d.rec.Number, j.rec.Key, state, d.rec.State)
 			}
+			w.deployStates[j.rec.Key+"#"+d.rec.Digest+strconv.Itoa(int(d.rec.Number))] = d.rec.State
+			goesOn := j.rollout != nil && j.rollout.deploy == d
+			require.True(t, goesOn || d.rec.State.Terminal() || j.rec.Removing, "deploy %d of %s goes on, and nothing remembers how far it is", d.rec.Number, j.rec.Key)
+		}
+		if r := j.rollout; r != nil && !j.rec.Paused && !j.rec.Removing && !r.rec.Paused && (r.rec.Phase == phaseMoving || r.rec.Phase == phaseReturning) {
+			deploying++
 		}
 		for attribute, values := range j.placed {
 			for value, n := range values {
@@ -54,4 +66,18 @@ func (w *world) checkCounts() {
 		require.Equal(t, agents[id].running, a.tasks, "tasks on %s", id)
 		require.Equal(t, len(a.offers) > 0, a.index >= 0, "agent %s is among those that offer", id)
 	}
+}
+
+// reaches says whether one transition, or two of the same step, lead from a
+// state to another.
+func reaches(from, to record.DeployState) bool {
+	if mayDeployGo(from, to) {
+		return true
+	}
+	for between := range deployTransitions[from] {
+		if mayDeployGo(between, to) {
+			return true
+		}
+	}
+	return false
 }

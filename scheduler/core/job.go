@@ -24,10 +24,13 @@ type job struct {
 	team    string
 	deploys []*deploy // by number, those that are kept
 	slots   []*slot   // of a service, by instance
-	runs    runList   // waiting and active, oldest first
-	cron    *cron.Schedule
-	awaits  int64  // the instant that a timer is set for, Unix ms; 0 when none is
-	ended   []*run // of a cron, those that are kept
+	rollout *rollout  // of a service, while a deploy goes on
+	// deploying is whether queue.deploying counts it.
+	deploying bool
+	runs      runList // waiting and active, oldest first
+	cron      *cron.Schedule
+	awaits    int64  // the instant that a timer is set for, Unix ms; 0 when none is
+	ended     []*run // of a cron, those that are kept
 
 	// placed counts the live launched tasks by attribute and value, of the
 	// attributes that a spec limits or spreads over, and by host.
@@ -47,6 +50,7 @@ type deploy struct {
 type class struct {
 	job          *job
 	deploy       *deploy
+	gen          uint32    // tasks of classes of a job with the same are alike
 	spec         *api.Spec // defaults filled in
 	specJSON     json.RawMessage
 	tasks        int // live
@@ -78,7 +82,7 @@ func (c *Core) newClass(j *job, d *deploy) (*class, error) {
 	if full.User == "" {
 		full.User = c.cfg.DefaultUser
 	}
-	cl := &class{job: j, deploy: d, spec: &full, replaceAfter: c.cfg.ReplaceAfter,
+	cl := &class{job: j, deploy: d, gen: d.rec.TasksOf(), spec: &full, replaceAfter: c.cfg.ReplaceAfter,
 		restart: api.Restart{Min: api.DefaultRestartMin, Max: api.DefaultRestartMax, Reset: api.DefaultRestartReset}}
 	if full.Restart != nil {
 		cl.restart = *full.Restart
@@ -114,6 +118,21 @@ func (c *Core) newClass(j *job, d *deploy) (*class, error) {
 	}
 	cl.watch(full.Spread)
 	return cl, nil
+}
+
+// specOf is what a task of the class is started with, as JSON: without its
+// health check while that counts for nothing.
+func (cl *class) specOf(j *job) json.RawMessage {
+	if !j.rec.SkipHealth || cl.spec.Health == nil {
+		return cl.specJSON
+	}
+	spec := *cl.spec
+	spec.Health = nil
+	b, err := json.Marshal(spec)
+	if err != nil {
+		panic(err) // was marshalled with it
+	}
+	return b
 }
 
 // watch has the job count its tasks by an attribute's values.
@@ -210,6 +229,9 @@ func (c *Core) removeIfDone(j *job) {
 	c.editJob(j)
 	j.gone = true
 	delete(c.jobs, j.rec.Key)
+	if r := j.rollout; r != nil { // the old set of a blue-green deploy was kept
+		c.endRollout(r)
+	}
 	for _, d := range j.deploys {
 		c.editDeploy(j, d)
 		d.gone = true
@@ -218,17 +240,26 @@ func (c *Core) removeIfDone(j *job) {
 	c.emit(&record.Event{Type: "job.removed", Job: j.rec.Key})
 }
 
-// deploysKept are the newest deploys of a job that stay, so that a way back
-// needs no history.
-const deploysKept = 10
+// specsKept are the specs of a job that stay, the newest deploy of each, so that
+// a way back needs no history; deploysKept bounds the deploys in all.
+const (
+	specsKept   = 10
+	deploysKept = 30
+)
 
-// pruneDeploys drops old deploys that nothing refers to.
+// pruneDeploys drops old deploys that nothing refers to: those of specs that
+// are not among the last, and those whose spec a later deploy has too.
 func (c *Core) pruneDeploys(j *job) {
-	for i := 0; i < len(j.deploys) && len(j.deploys) > deploysKept; {
+	if len(j.deploys) <= specsKept {
+		return
+	}
+	specs := map[string]bool{}
+	for i := len(j.deploys) - 1; i >= 0; i-- {
 		d := j.deploys[i]
-		n := d.rec.Number
-		if d.class.tasks > 0 || n == j.rec.Deploy || n == j.rec.Stable || j.refersTo(n) {
-			i++
+		again := specs[d.rec.Digest]
+		specs[d.rec.Digest] = true
+		old := len(specs) > specsKept || again && len(j.deploys) > specsKept+2 || len(j.deploys) > deploysKept
+		if !old || d.class.tasks > 0 || d == j.latest() || j.refersTo(d.rec.Number) {
 			continue
 		}
 		c.editDeploy(j, d)
@@ -238,6 +269,12 @@ func (c *Core) pruneDeploys(j *job) {
 }
 
 func (j *job) refersTo(deploy uint32) bool {
+	if deploy == j.rec.Deploy || deploy == j.rec.Stable {
+		return true
+	}
+	if r := j.rollout; r != nil && (deploy == r.rec.Deploy || deploy == r.rec.Back || deploy == r.deploy.rec.From) {
+		return true
+	}
 	for r := j.runs.first; r != nil; r = r.next {
 		if r.rec.Deploy == deploy {
 			return true

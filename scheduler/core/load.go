@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
@@ -16,7 +17,7 @@ import (
 // a scheduler that went on without would lose something.
 func Load(cfg Config, records iter.Seq2[string, Record]) (*Core, error) {
 	c := newCore(cfg)
-	l := loader{core: c, deploys: map[string][]*record.Deploy{}, runs: map[string]*run{}}
+	l := loader{core: c, deploys: map[string][]*record.Deploy{}, rollouts: map[string]*record.Rollout{}, runs: map[string]*run{}}
 	for key, m := range records {
 		l.take(key, m)
 	}
@@ -32,7 +33,8 @@ func Load(cfg Config, records iter.Seq2[string, Record]) (*Core, error) {
 type loader struct {
 	core      *Core
 	deploys   map[string][]*record.Deploy
-	runs      map[string]*run // by key
+	rollouts  map[string]*record.Rollout // by job
+	runs      map[string]*run            // by key
 	runList   []*record.Run
 	taskList  []*record.Task
 	replyKeys []string
@@ -49,6 +51,10 @@ func (l *loader) take(key string, m Record) {
 		c.jobs[m.Key] = newJob(m)
 	case *record.Deploy:
 		l.deploys[m.Job] = append(l.deploys[m.Job], m)
+	case *record.Rollout:
+		l.rollouts[m.Job] = m
+	case *record.Group:
+		c.deployGroups.load(m)
 	case *record.Run:
 		l.runList = append(l.runList, m)
 	case *record.Task:
@@ -70,19 +76,47 @@ func (l *loader) linkJobs() error {
 			}
 			d.class = cl
 			j.deploys = append(j.deploys, d)
-			if rec.State == deployInProgress && !j.rec.Paused {
-				c.queue.deploying++
-			}
 		}
 		slices.SortFunc(j.deploys, func(a, b *deploy) int { return cmp.Compare(a.rec.Number, b.rec.Number) })
 		if j.target() == nil {
 			return fmt.Errorf("job %s wants deploy %d, which is missing", key, j.rec.Deploy)
+		}
+		if err := l.linkRollout(j); err != nil {
+			return err
 		}
 		if err := c.setSchedule(j); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// linkRollout takes up how far a job's deploy is.
+func (l *loader) linkRollout(j *job) error {
+	rec := l.rollouts[j.rec.Key]
+	if rec == nil {
+		return nil
+	}
+	d := j.deploy(rec.Deploy)
+	if d == nil || d.class.spec.Update == nil {
+		return fmt.Errorf("the deploy that goes on of job %s is %d, which is missing", rec.Job, rec.Deploy)
+	}
+	if rec.Back != 0 && j.deploy(rec.Back) == nil {
+		return fmt.Errorf("deploy %d of job %s would return to deploy %d, which is missing", rec.Deploy, rec.Job, rec.Back)
+	}
+	j.rollout = newRollout(j, d, rec)
+	l.core.countDeploying(j)
+	return nil
+}
+
+// takeUpDeploy begins the rollout of a deploy in progress that a scheduler wrote
+// which kept none.
+func (c *Core) takeUpDeploy(j *job) {
+	d := j.target()
+	if j.rollout != nil || d.rec.State != deployInProgress || d.class.spec.Kind != api.KindService {
+		return
+	}
+	c.beginRollout(j, d, &record.Rollout{Back: j.stableBefore(d), InstancesBefore: j.rec.Instances})
 }
 
 func (l *loader) linkRuns() error {
@@ -171,9 +205,8 @@ func (c *Core) resume() {
 	for _, key := range slices.Sorted(maps.Keys(c.jobs)) {
 		j := c.jobs[key]
 		c.awaitInstant(j)
-		if d := j.target(); d.rec.State == deployInProgress {
-			c.timers.add(timer{at: d.rec.ProgressAt + d.class.spec.Update.Deadline.Millis(), kind: timerDeploy, job: j})
-		}
+		c.takeUpDeploy(j)
+		c.awaitRevert(j)
 		c.touch(j)
 	}
 	var tasks []*task

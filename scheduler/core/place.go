@@ -250,7 +250,7 @@ func (c *Core) definition(t *task) []byte {
 			Task: t.rec.Id, Job: t.rec.Job, Deploy: t.rec.Deploy, Instance: t.rec.Instance, Run: t.rec.Run,
 			Attempt: t.rec.Attempt, Host: t.rec.Host,
 		},
-		Spec: t.class.specJSON,
+		Spec: t.class.specOf(t.job),
 	}
 	if t.run != nil {
 		d.Parameters = t.run.rec.Parameters

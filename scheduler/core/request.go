@@ -1,7 +1,6 @@
 package core
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -38,17 +37,31 @@ func (c *Core) execute(r *Request) (Result, *Error) {
 	case RemoveJob:
 		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.removeJob(j, r.Actor) })
 	case PauseJob:
-		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.pauseJob(j, op.Reason, r.Actor) })
+		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.pauseJob(j, op, r.Actor) })
 	case ResumeJob:
 		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.resumeJob(j, r.Actor) })
 	case ScaleJob:
-		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.scaleJob(j, op.Instances, r.Actor) })
+		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.scaleJob(j, op, r.Actor) })
 	case StartRuns:
 		return c.onJob(op.Job, nil, func(j *job) (Result, *Error) { return c.startRuns(j, op, r.Actor) })
 	case CancelRun:
 		return c.onJob(op.Job, nil, func(j *job) (Result, *Error) { return c.cancelByHand(j, op.Run, r.Actor) })
 	case KillTask:
 		return c.killByHand(op, r.Actor)
+	case RollBack:
+		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.rollBack(j, op, r.Actor) })
+	case Bounce:
+		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.bounce(j, op, r.Actor) })
+	case RestartInstance:
+		return c.onJob(op.Job, nil, func(j *job) (Result, *Error) { return c.restartInstance(j, op, r.Actor) })
+	case SteerDeploy:
+		return c.onJob(op.Job, nil, func(j *job) (Result, *Error) { return c.steer(j, op, r.Actor) })
+	case PutGroup:
+		return c.putGroup(op, r.Actor)
+	case CancelGroup:
+		return c.cancelGroup(op, r.Actor)
+	case SkipHealth:
+		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.skipHealth(j, op, r.Actor) })
 	}
 	panic(fmt.Sprintf("core: no such operation: %T", r.Op))
 }
@@ -102,165 +115,46 @@ func (c *Core) tooMany(job string, instances int) *Error {
 		Message: fmt.Sprintf("this scheduler allows 0 to %d (limits.instances in its configuration)", c.cfg.InstancesMost)}}}
 }
 
-func (c *Core) putJob(op PutJob, actor string) (Result, *Error) {
-	if n := op.Spec.Instances; n != nil {
-		if err := c.tooMany(op.Spec.Job, *n); err != nil {
-			return Result{}, err
-		}
-	}
-	j := c.jobs[op.Spec.Job]
-	if j == nil {
-		if op.IfMatch != nil {
-			return Result{}, &Error{Kind: Stale, Detail: fmt.Sprintf("there is no job %s to match", op.Spec.Job)}
-		}
-		return c.createJob(op, actor)
-	}
-	switch err := stale(j, op.IfMatch); {
-	case op.Create:
-		return Result{}, &Error{Kind: Stale, Detail: fmt.Sprintf("%s exists", j.rec.Key)}
-	case err != nil:
-		return Result{}, err
-	case j.rec.Removing:
-		return Result{}, conflict("%s is being removed: wait until it is gone", j.rec.Key)
-	case j.kind() != op.Spec.Kind:
-		return Result{}, conflict("%s is a %s job and cannot become a %s job: remove it first", j.rec.Key, j.kind(), op.Spec.Kind)
-	}
-	target := j.target()
-	if sameButInstances(target.class.deploy.rec.Spec, op) {
-		if n := op.Spec.Instances; n != nil && uint32(*n) != j.rec.Instances {
-			return c.scaleJob(j, *n, actor)
-		}
-		return unchanged(j), nil
-	}
-	if target.rec.State == deployInProgress {
-		if !op.Supersede {
-			return Result{}, conflict("deploy %d of %s is in progress (%s): wait for it, or supersede it", target.rec.Number, j.rec.Key, c.progress(j, target))
-		}
-		c.endDeploy(j, target, deploySuperseded, fmt.Sprintf("superseded by deploy %d", j.rec.LastDeploy+1))
-	}
-	c.decideCron(j) // what is due is due by the old schedule
-	if err := c.deploy(j, op, actor); err != nil {
-		return Result{}, err
-	}
-	result := c.changed(j)
-	result.Warnings = c.warnings(j)
-	return result, nil
-}
-
-func (c *Core) createJob(op PutJob, actor string) (Result, *Error) {
-	j := newJob(&record.Job{Key: op.Spec.Job, CreatedAt: c.now, Instances: 1})
-	if err := c.deploy(j, op, actor); err != nil {
-		return Result{}, err
-	}
-	c.jobs[j.rec.Key] = j
-	c.emit(&record.Event{Type: "job.created", Job: j.rec.Key, Actor: actor})
-	result := c.changed(j)
-	result.Created = true
-	result.Warnings = c.warnings(j)
-	return result, nil
-}
-
-// sameButInstances compares a stored spec with one that was sent.
-func sameButInstances(stored []byte, op PutJob) bool {
-	if bytes.Equal(stored, op.Canonical) {
-		return true
-	}
-	old, err := api.ParseSpec(stored)
-	if err != nil {
-		return false
-	}
-	sent := *op.Spec
-	old.Instances, sent.Instances = nil, nil
-	a, err1 := old.Canonical()
-	b, err2 := sent.Canonical()
-	return err1 == nil && err2 == nil && bytes.Equal(a, b)
-}
-
-// deploy makes op's spec the wanted one.
-func (c *Core) deploy(j *job, op PutJob, actor string) *Error {
-	author := op.Author
-	if author == "" {
-		author = actor
-	}
-	d := &deploy{rec: &record.Deploy{
-		Job: j.rec.Key, Number: j.rec.LastDeploy + 1, Spec: op.Canonical, Digest: api.Digest(op.Canonical),
-		Author: author, Message: op.Message, From: j.rec.Deploy, CreatedAt: c.now, ProgressAt: c.now,
-		State: deployInProgress,
-	}}
-	cl, err := c.newClass(j, d)
-	if err != nil {
-		return &Error{Kind: Invalid, Detail: err.Error()}
-	}
-	d.class = cl
-	j.deploys = append(j.deploys, d)
-	c.editDeploy(j, d)
-	rec := c.editJob(j)
-	rec.LastDeploy, rec.Deploy = d.rec.Number, d.rec.Number
-	if n := op.Spec.Instances; n != nil {
-		rec.Instances = uint32(*n)
-	}
-	if !rec.Paused {
-		c.queue.deploying++
-	}
-	c.emitDeploy(j, d, "deploy.started")
-	switch {
-	case cl.spec.Kind != api.KindService:
-		c.endDeploy(j, d, deploySucceeded, "")
-		c.editJob(j).Stable = d.rec.Number
-	case rec.Paused:
-		c.endDeploy(j, d, deploySucceeded, "the job is paused; its instances start on this deploy when it is resumed")
-	default:
-		c.timers.add(timer{at: c.now + cl.spec.Update.Deadline.Millis(), kind: timerDeploy, job: j})
-	}
-	if cl.spec.Kind == api.KindCron {
-		rec.DecidedThrough = max(rec.DecidedThrough, c.wall()/1000) // another leader's clock may have been ahead
-		if err := c.setSchedule(j); err != nil {
-			return &Error{Kind: Invalid, Detail: err.Error()}
-		}
-		c.awaitInstant(j)
-	}
-	c.pruneDeploys(j)
-	return nil
-}
-
-// progress says how far a deploy is.
-func (c *Core) progress(j *job, d *deploy) string {
-	n := 0
-	for _, s := range j.slots {
-		if s.servesOn(d) {
-			n++
-		}
-	}
-	return fmt.Sprintf("%d of %d instances moved", n, j.rec.Instances)
-}
-
 func (c *Core) removeJob(j *job, actor string) (Result, *Error) {
 	result := c.changed(j)
 	c.editJob(j).Removing = true
-	if d := j.target(); d.rec.State == deployInProgress {
-		c.endDeploy(j, d, deployCancelled, "the job is removed")
+	if r := j.inProgress(); r != nil {
+		c.endDeploy(j, r.deploy, deployCancelled, "the job is removed")
 	}
 	for _, r := range j.runs.all() {
 		c.cancelRun(r, "the job is removed")
 	}
+	c.countDeploying(j)
 	c.emit(&record.Event{Type: "job.removing", Job: j.rec.Key, Actor: actor})
 	return result, nil
 }
 
-func (c *Core) pauseJob(j *job, reason, actor string) (Result, *Error) {
-	if j.rec.Paused {
+func (c *Core) pauseJob(j *job, op PauseJob, actor string) (Result, *Error) {
+	if j.rec.Paused && op.Until == 0 && !j.isTimed(timedPause) {
 		return unchanged(j), nil
 	}
-	c.decideCron(j)
 	result := c.changed(j)
-	rec := c.editJob(j)
-	if j.target().rec.State == deployInProgress {
-		c.queue.deploying-- // its instances will not be pending soon
+	c.setPaused(j, op.Reason, op.Until)
+	if op.Until != 0 {
+		c.setTimed(j, &record.Timed{Action: timedPause, Until: op.Until, By: actor})
 	}
-	rec.Paused, rec.PauseReason = true, reason
-	c.hold(j)
-	c.emit(&record.Event{Type: "job.paused", Job: rec.Key, Reason: reason, Actor: actor})
+	c.emit(&record.Event{Type: "job.paused", Job: j.rec.Key, Reason: op.Reason, Actor: actor})
 	return result, nil
+}
+
+// setPaused stops a job's tasks and keeps its definition.
+func (c *Core) setPaused(j *job, reason string, until int64) {
+	if !j.rec.Paused {
+		c.decideCron(j)
+	}
+	rec := c.editJob(j)
+	rec.Paused, rec.PauseReason = true, reason
+	if until == 0 {
+		c.dropTimed(j, timedPause)
+	}
+	c.countDeploying(j)
+	c.hold(j)
+	c.touch(j)
 }
 
 func (c *Core) resumeJob(j *job, actor string) (Result, *Error) {
@@ -268,40 +162,58 @@ func (c *Core) resumeJob(j *job, actor string) (Result, *Error) {
 		return unchanged(j), nil
 	}
 	result := c.changed(j)
+	c.setResumed(j, actor)
+	return result, nil
+}
+
+// setResumed ends a pause.
+func (c *Core) setResumed(j *job, actor string) {
 	rec := c.editJob(j)
 	rec.Paused, rec.PauseReason = false, ""
+	c.dropTimed(j, timedPause)
 	if j.cron != nil {
 		// Instants that came during the pause were not wanted.
 		rec.DecidedThrough = max(rec.DecidedThrough, c.wall()/1000)
 		c.awaitInstant(j)
 	}
-	if d := j.target(); d.rec.State == deployInProgress {
-		c.editDeploy(j, d).ProgressAt = c.now
-		c.queue.deploying++
-		c.timers.add(timer{at: c.now + d.class.spec.Update.Deadline.Millis(), kind: timerDeploy, job: j})
+	if r := j.inProgress(); r != nil {
+		c.editRollout(r).ProgressAt = c.now
 	}
+	c.countDeploying(j)
 	c.requeue(j)
+	c.touch(j)
 	c.emit(&record.Event{Type: "job.resumed", Job: rec.Key, Actor: actor})
-	return result, nil
 }
 
-func (c *Core) scaleJob(j *job, instances int, actor string) (Result, *Error) {
+func (c *Core) scaleJob(j *job, op ScaleJob, actor string) (Result, *Error) {
 	if j.kind() != api.KindService {
 		return Result{}, conflict("%s is a %s job: only services have instances", j.rec.Key, j.kind())
 	}
-	if err := c.tooMany(j.rec.Key, instances); err != nil {
+	if err := c.tooMany(j.rec.Key, op.Instances); err != nil {
 		return Result{}, err
 	}
-	if uint32(instances) == j.rec.Instances {
+	if uint32(op.Instances) == j.rec.Instances && op.Until == 0 && !j.isTimed(timedScale) {
 		return unchanged(j), nil
 	}
 	result := c.changed(j)
-	before := j.rec.Instances
-	c.editJob(j).Instances = uint32(instances)
-	c.emit(&record.Event{Type: "job.scaled", Job: j.rec.Key, Actor: actor,
-		Message: fmt.Sprintf("from %d to %d instances", before, instances)})
+	if op.Until != 0 {
+		c.setTimed(j, &record.Timed{Action: timedScale, Until: op.Until, Instances: j.rec.Instances, By: actor})
+	} else {
+		c.dropTimed(j, timedScale)
+	}
+	c.setInstances(j, uint32(op.Instances), actor)
 	result.Warnings = c.warnings(j)
 	return result, nil
+}
+
+func (c *Core) setInstances(j *job, instances uint32, actor string) {
+	before := j.rec.Instances
+	c.editJob(j).Instances = instances
+	c.touch(j)
+	if before != instances {
+		c.emit(&record.Event{Type: "job.scaled", Job: j.rec.Key, Actor: actor,
+			Message: fmt.Sprintf("from %d to %d instances", before, instances)})
+	}
 }
 
 func (c *Core) cancelByHand(j *job, id, actor string) (Result, *Error) {

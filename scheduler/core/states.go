@@ -28,11 +28,13 @@ const (
 	runSkipped   = record.RunState_RUN_STATE_SKIPPED
 	runMissed    = record.RunState_RUN_STATE_MISSED
 
-	deployInProgress = record.DeployState_DEPLOY_STATE_IN_PROGRESS
-	deploySucceeded  = record.DeployState_DEPLOY_STATE_SUCCEEDED
-	deployFailed     = record.DeployState_DEPLOY_STATE_FAILED
-	deploySuperseded = record.DeployState_DEPLOY_STATE_SUPERSEDED
-	deployCancelled  = record.DeployState_DEPLOY_STATE_CANCELLED
+	deployInProgress  = record.DeployState_DEPLOY_STATE_IN_PROGRESS
+	deployRollingBack = record.DeployState_DEPLOY_STATE_ROLLING_BACK
+	deployRolledBack  = record.DeployState_DEPLOY_STATE_ROLLED_BACK
+	deploySucceeded   = record.DeployState_DEPLOY_STATE_SUCCEEDED
+	deployFailed      = record.DeployState_DEPLOY_STATE_FAILED
+	deploySuperseded  = record.DeployState_DEPLOY_STATE_SUPERSEDED
+	deployCancelled   = record.DeployState_DEPLOY_STATE_CANCELLED
 )
 
 // transitions is the life of a task: from a state, the states it may go to.

@@ -104,7 +104,7 @@ func (c *Core) stop(t *task, reason string) {
 		return
 	}
 	rec := c.editTask(t)
-	rec.StopAt, rec.StopReason = c.now, reason
+	rec.StopAt, rec.StopReason, rec.Replace = c.now, reason, false
 	if !t.launched() {
 		c.end(t, taskKilled, reason, "")
 		return
@@ -167,6 +167,7 @@ func (c *Core) end(t *task, state record.TaskState, message, reason string) {
 		c.runTaskEnded(t)
 	} else {
 		t.job.slot(rec.Instance).remove(t)
+		c.countFailure(t)
 	}
 	c.leaveGroup(t)
 	c.taskEnded(t)

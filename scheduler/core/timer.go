@@ -33,7 +33,8 @@ const (
 	timerReady                        // task: it may have run long enough to be ready
 	timerUnreachable                  // task: it was unreachable for long enough
 	timerConfirm                      // task: ask whether its launch arrived
-	timerDeploy                       // job: its deploy's deadline for progress
+	timerDeploy                       // job: something of its deploy is due
+	timerTimed                        // job: a change is to be taken back
 	timerOffers                       // none: offers, or calls about them, are due
 	timerReconcile                    // none: ask for the tasks not heard of
 	timerIdempotency                  // none: kept answers are a day old

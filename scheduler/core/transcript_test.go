@@ -26,15 +26,21 @@ var update = flag.Bool("update", false, "write the transcripts as they are now")
 // begin with "#".
 //
 //	> lead                        begin to lead, subscribe
-//	> put {"job": …} [flag…]      a job; flags: supersede, create, match=N
+//	> put {"job": …} [flag…]      a job; flags: supersede, create, match=N, resume
+//	> group {"job": …} {"job": …}   several jobs; flags: supersede
+//	> rollback JOB [to=N] [supersede] | bounce JOB [incremental] | restart JOB/INSTANCE
+//	> deploy JOB pause|resume|promote|cancel|pulse [N] [full] [reason]
+//	> gate JOB DEPLOY STEP go|wait|stop reason…
+//	> skip-health JOB 10m | check-health JOB
 //	> offer a1 cpus=4 mem=8192 ports=31000-31009 rack=r1
 //	> update ID RUNNING [healthy] [successes=N] [by=agent] [reason=R] [silent] [uuid=U] message…
 //	> accepted ID… | refused ID…
 //	> wait 5s                     steps whenever core asked to be
 //	> run JOB [n=2] [group=g] [priority=1] [retries=1] [p.NAME=VALUE]
-//	> kill ID | cancel JOB RUN | scale JOB N | pause JOB | resume JOB | remove JOB
+//	> kill ID | cancel JOB RUN | scale JOB N [10m] | pause JOB [10m] | resume JOB | remove JOB
+//	> serve JOB                   all pending tasks of a job are launched, run, and are ready
 //	> fail over                   throw the core away, load what was durable
-//	> tasks | runs | pending | timeline ID
+//	> tasks | runs | pending | timeline ID | deploys JOB | endpoints JOB | groups
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -74,10 +80,11 @@ type world struct {
 	records                 map[string]Record
 	out                     *strings.Builder
 	requests, uuids, offers uint64
+	deployStates            map[string]record.DeployState
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, now: time.Date(2026, 11, 21, 1, 30, 0, 0, time.UTC).UnixMilli(), records: map[string]Record{}, out: new(strings.Builder)}
+	w := &world{t: t, now: time.Date(2026, 11, 21, 1, 30, 0, 0, time.UTC).UnixMilli(), records: map[string]Record{}, deployStates: map[string]record.DeployState{}, out: new(strings.Builder)}
 	w.load()
 	return w
 }
@@ -111,6 +118,11 @@ func (w *world) step(events ...Event) Ready {
 	}
 	for _, call := range r.Calls {
 		w.printCall(call)
+	}
+	for _, ask := range r.Asks {
+		b, err := json.Marshal(ask.Question)
+		require.NoError(w.t, err)
+		w.printf("ASK %s %s", ask.URL, b)
 	}
 	for _, reply := range r.Replies {
 		w.printReply(reply)
@@ -244,9 +256,11 @@ func (w *world) do(command string) {
 	case "cancel":
 		w.request(CancelRun{Job: args[0], Run: args[1]})
 	case "scale":
-		w.request(ScaleJob{Job: args[0], Instances: w.int(args[1])})
+		w.request(ScaleJob{Job: args[0], Instances: w.int(args[1]), Until: w.until(args[2:])})
 	case "pause":
-		w.request(PauseJob{Job: args[0], Reason: "asked"})
+		w.request(PauseJob{Job: args[0], Reason: "asked", Until: w.until(args[1:])})
+	case "group", "rollback", "bounce", "restart", "deploy", "gate", "skip-health", "check-health", "cancel-group", "serve", "deploys", "endpoints", "groups":
+		w.doDeploy(words[0], args, command)
 	case "resume":
 		w.request(ResumeJob{Job: args[0]})
 	case "remove":
@@ -290,24 +304,16 @@ func (w *world) request(op Op) {
 
 func (w *world) put(text string) {
 	end := strings.LastIndex(text, "}")
-	op := PutJob{Spec: new(api.Spec)}
-	require.NoError(w.t, json.Unmarshal([]byte(text[:end+1]), op.Spec))
-	if op.Spec.Command == "" {
-		op.Spec.Command = "true"
-	}
-	if op.Spec.Resources.CPUs == 0 {
-		op.Spec.Resources = api.Resources{CPUs: 1, Memory: 100 * api.MiB}
-	}
-	require.Empty(w.t, op.Spec.Validate())
-	var err error
-	op.Canonical, err = op.Spec.Canonical()
-	require.NoError(w.t, err)
+	op := PutJob{}
+	op.Spec, op.Canonical = w.spec([]byte(text[:end+1]))
 	for _, flag := range strings.Fields(text[end+1:]) {
 		switch name, value, _ := strings.Cut(flag, "="); name {
 		case "supersede":
 			op.Supersede = true
 		case "create":
 			op.Create = true
+		case "resume":
+			op.Resume = true
 		case "match":
 			n := uint64(w.int(value))
 			op.IfMatch = &n

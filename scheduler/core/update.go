@@ -103,7 +103,9 @@ func (c *Core) healthChanged(t *task, healthy bool, message string) {
 	}
 	rec.Message = message
 	c.emitTask(t, "task.unhealthy", message, "")
-	c.unready(t)
+	if !t.job.rec.SkipHealth {
+		c.unready(t)
+	}
 }
 
 func (c *Core) moveByUpdate(t *task, to record.TaskState, u *Update) {
@@ -196,7 +198,7 @@ func (c *Core) judgeReady(t *task) {
 	if rec.State != taskRunning || rec.Ready || t.stopping() || t.run != nil {
 		return
 	}
-	if spec.Health != nil && !(rec.HasHealth && rec.Healthy && int(rec.Successes) >= spec.Ready.Successes) {
+	if spec.Health != nil && !t.job.rec.SkipHealth && !(rec.HasHealth && rec.Healthy && int(rec.Successes) >= spec.Ready.Successes) {
 		return
 	}
 	if due := rec.RunningAt + spec.Ready.After.Millis(); due > c.now {
@@ -209,7 +211,6 @@ func (c *Core) judgeReady(t *task) {
 		rec.ReadyAt = c.now
 	}
 	c.emitTask(t, "task.ready", "", "")
-	c.progressed(t)
 	c.touch(t.job)
 }
 

@@ -52,3 +52,17 @@ func (t *Task) Moments() []*Moment {
 	}
 	return l.Moments
 }
+
+// TasksOf is the number that tasks of d and of all deploys like it have in
+// common: deploys that differ only in what no task would notice share it.
+func (d *Deploy) TasksOf() uint32 {
+	if d.Generation != 0 {
+		return d.Generation
+	}
+	return d.Number
+}
+
+// Terminal says whether a deploy in this state is over.
+func (s DeployState) Terminal() bool {
+	return s != DeployState_DEPLOY_STATE_IN_PROGRESS && s != DeployState_DEPLOY_STATE_ROLLING_BACK
+}

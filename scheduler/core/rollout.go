@@ -1,0 +1,262 @@
+package core
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// Short names of the phases.
+const (
+	phaseMoving    = record.RolloutPhase_ROLLOUT_PHASE_MOVING
+	phaseBaking    = record.RolloutPhase_ROLLOUT_PHASE_BAKING
+	phaseGate      = record.RolloutPhase_ROLLOUT_PHASE_GATE
+	phasePromotion = record.RolloutPhase_ROLLOUT_PHASE_PROMOTION
+	phaseKeeping   = record.RolloutPhase_ROLLOUT_PHASE_KEEPING
+	phaseReturning = record.RolloutPhase_ROLLOUT_PHASE_RETURNING
+)
+
+// rollout is how far the deploy of a service is. A job has one while a deploy
+// goes on, and while a blue-green deploy that succeeded keeps its old set.
+type rollout struct {
+	rec    *record.Rollout
+	edited uint64
+	gone   bool
+	job    *job
+	deploy *deploy
+	update *api.Update
+
+	wakeAt int64 // when a timerDeploy is due, 0 when none is
+	// The gate was asked last at askedAt; asked: it has not answered.
+	askedAt int64
+	asked   bool
+}
+
+func (c *Core) editRollout(r *rollout) *record.Rollout {
+	if r.edited != c.step {
+		r.rec = proto.CloneOf(r.rec)
+		r.edited = c.step
+		c.write(record.RolloutKey(r.job.rec.Key), func() Record {
+			if r.gone {
+				if now := r.job.rollout; now != nil && !r.job.gone {
+					return now.rec // another took its key in the same step
+				}
+				return nil
+			}
+			return r.rec
+		})
+	}
+	return r.rec
+}
+
+// newRollout reads how a deploy moves its instances.
+func newRollout(j *job, d *deploy, rec *record.Rollout) *rollout {
+	u := *d.class.spec.Update
+	switch {
+	case rec.AllAtOnce:
+		u.Strategy, u.Steps, u.Batch, u.Surge = api.StrategyRolling, nil, api.Portions{"100%"}, ""
+	case rec.OneByOne:
+		u.Strategy, u.Steps, u.Batch, u.Surge = api.StrategyRolling, nil, api.Portions{"1"}, ""
+	}
+	if rec.AllAtOnce || rec.OneByOne { // there is nothing to return to
+		u.OnFailure = api.FailureStops
+	}
+	return &rollout{rec: rec, job: j, deploy: d, update: &u}
+}
+
+// beginRollout has a deploy's instances moved.
+func (c *Core) beginRollout(j *job, d *deploy, rec *record.Rollout) {
+	rec.Job, rec.Deploy, rec.Phase = j.rec.Key, d.rec.Number, phaseMoving
+	rec.StepAt, rec.ProgressAt, rec.PulseAt = c.now, c.now, c.now
+	r := newRollout(j, d, rec)
+	j.rollout = r
+	c.editRollout(r)
+	c.editJob(j).Withheld = 0
+	j.rec.ServingOnly = 0
+	if r.blueGreen() {
+		j.rec.Withheld = d.rec.Number
+	}
+	c.countDeploying(j)
+	c.touch(j)
+}
+
+// endRollout forgets how far a deploy was: nothing more follows of it.
+func (c *Core) endRollout(r *rollout) {
+	j := r.job
+	c.editRollout(r)
+	r.gone = true
+	j.rollout = nil
+	if rec := c.editJob(j); rec.Withheld != 0 || rec.ServingOnly != 0 {
+		rec.Withheld, rec.ServingOnly = 0, 0
+	}
+	c.countDeploying(j)
+}
+
+// blueGreen says whether a whole set is started beside an old one.
+func (r *rollout) blueGreen() bool {
+	return r.update.Strategy == api.StrategyBlueGreen && r.rec.Back != 0
+}
+
+// back is the deploy that instances return to, nil when there is none.
+func (r *rollout) back() *deploy {
+	if r.rec.Back == 0 {
+		return nil
+	}
+	return r.job.deploy(r.rec.Back)
+}
+
+// first says whether nothing ran before, so that all instances start at once.
+func (r *rollout) first() bool { return r.deploy.rec.From == 0 }
+
+// step returns how many of n instances had moved before the step, and have when
+// it is complete; last when none follows.
+func (r *rollout) step(n int) (before, target int, last bool) {
+	if r.first() {
+		return 0, n, true
+	}
+	targets := r.update.Targets(n)
+	i := int(r.rec.Step)
+	if i >= len(targets)-1 { // also when fewer are wanted now
+		i, last = len(targets)-1, true
+	}
+	if i > 0 {
+		before = targets[i-1]
+	}
+	return before, targets[i], last
+}
+
+// stepName is how people call the step.
+func (r *rollout) stepName() string {
+	if name := r.update.Step(int(r.rec.Step)).Name; name != "" {
+		return name
+	}
+	return fmt.Sprintf("batch %d", r.rec.Step+1)
+}
+
+// setPhase notes what the deploy does.
+func (c *Core) setPhase(r *rollout, phase record.RolloutPhase) {
+	if r.rec.Phase != phase {
+		c.editRollout(r).Phase = phase
+		c.countDeploying(r.job)
+	}
+}
+
+// countDeploying keeps count of the deploys whose next instances will be
+// pending soon, for which offers are held.
+func (c *Core) countDeploying(j *job) {
+	r := j.rollout
+	soon := r != nil && !j.rec.Paused && !j.rec.Removing && !j.gone && !r.rec.Paused &&
+		(r.rec.Phase == phaseMoving || r.rec.Phase == phaseReturning)
+	if soon == j.deploying {
+		return
+	}
+	j.deploying = soon
+	if soon {
+		c.queue.deploying++
+	} else {
+		c.queue.deploying--
+	}
+}
+
+// wakeRollout has a job looked at at a time, Unix ms.
+func (c *Core) wakeRollout(r *rollout, at int64) {
+	if r.wakeAt > c.now && r.wakeAt <= at {
+		return // it is looked at before
+	}
+	r.wakeAt = at
+	c.timers.add(timer{at: at, kind: timerDeploy, job: r.job})
+}
+
+// rolloutDue is told that a timer of wakeRollout is over.
+func (c *Core) rolloutDue(j *job) {
+	if !j.gone && j.rollout != nil {
+		c.touch(j)
+	}
+}
+
+// since is when time began to count for a deploy: nothing could be seen to
+// progress before this scheduler was subscribed.
+func (c *Core) since(times ...int64) int64 {
+	since := c.mesos.since
+	for _, t := range times {
+		since = max(since, t)
+	}
+	return since
+}
+
+// held says why a deploy does not go on: it was paused, or its pulse is missing.
+func (c *Core) held(r *rollout) string {
+	if r.rec.Paused {
+		return "paused: " + r.rec.PauseReason
+	}
+	pulse := r.update.Pulse.Millis()
+	if pulse == 0 || r.rec.Phase == phaseReturning || r.rec.Phase == phaseKeeping {
+		return ""
+	}
+	until := c.since(r.rec.PulseAt) + pulse
+	if c.now >= until {
+		return fmt.Sprintf("no pulse for %s", r.update.Pulse)
+	}
+	c.wakeRollout(r, until)
+	return ""
+}
+
+// setDeployState moves a deploy to a state by the table.
+func (c *Core) setDeployState(j *job, d *deploy, state record.DeployState, reason string) {
+	rec := c.editDeploy(j, d)
+	rec.State, rec.Reason = state, reason
+	if state.Terminal() {
+		rec.EndedAt = c.now
+	} else {
+		rec.EndedAt = 0
+	}
+	c.emitDeploy(j, d, "deploy."+StateName(state))
+	c.deployMoved(d)
+}
+
+func (c *Core) emitDeploy(j *job, d *deploy, typ string) { c.tellDeploy(j, d, typ, d.rec.Reason) }
+
+func (c *Core) tellDeploy(j *job, d *deploy, typ, reason string) {
+	c.emit(&record.Event{Type: typ, Job: j.rec.Key, Deploy: d.rec.Number, State: StateName(d.rec.State),
+		Reason: reason, Message: d.rec.Message, Actor: d.rec.Author})
+}
+
+// endDeploy ends a deploy in progress, and what it had under way.
+func (c *Core) endDeploy(j *job, d *deploy, state record.DeployState, reason string) {
+	if r := j.rollout; r != nil && r.deploy == d {
+		c.endRollout(r)
+	}
+	c.setDeployState(j, d, state, reason)
+	c.pruneDeploys(j)
+	c.touch(j)
+}
+
+// inProgress returns the rollout of a deploy that is not over, nil when there
+// is none.
+func (j *job) inProgress() *rollout {
+	if r := j.rollout; r != nil && !r.deploy.rec.State.Terminal() {
+		return r
+	}
+	return nil
+}
+
+// progress says how far a deploy is.
+func (c *Core) progress(r *rollout) string {
+	if r.rec.Phase == phaseReturning {
+		return fmt.Sprintf("its instances return to deploy %d", r.rec.Back)
+	}
+	n := 0
+	for _, s := range r.job.slots {
+		if s.ready(r.deploy.class.gen) != nil {
+			n++
+		}
+	}
+	text := fmt.Sprintf("%d of %d instances moved", n, r.job.rec.Instances)
+	if r.rec.Paused {
+		text += "; it is paused: " + r.rec.PauseReason
+	}
+	return text
+}

@@ -1,0 +1,86 @@
+package core
+
+import "slices"
+
+// slot is an instance of a service: its live tasks, oldest first, and the one
+// that ended last.
+type slot struct {
+	live  []*task
+	last  *task
+	ended []*task // those that are kept
+}
+
+func (j *job) slot(instance uint32) *slot {
+	for int(instance) >= len(j.slots) {
+		j.slots = append(j.slots, &slot{})
+	}
+	return j.slots[instance]
+}
+
+func (s *slot) add(t *task) { s.live = append(s.live, t) }
+
+func (s *slot) remove(t *task) {
+	s.live = slices.DeleteFunc(s.live, func(l *task) bool { return l == t })
+	if s.last == nil || s.last.rec.EndedAt <= t.rec.EndedAt {
+		s.last = t
+	}
+}
+
+// newest returns the live task that is meant to stay, nil when there is none.
+func (s *slot) newest() *task {
+	for i := len(s.live) - 1; i >= 0; i-- {
+		if !s.live[i].stopping() {
+			return s.live[i]
+		}
+	}
+	return nil
+}
+
+// on returns the newest live task of a generation that is meant to stay; other
+// that of any other generation.
+func (s *slot) on(gen uint32) *task { return s.find(func(t *task) bool { return t.class.gen == gen }) }
+func (s *slot) other(gen uint32) *task {
+	return s.find(func(t *task) bool { return t.class.gen != gen })
+}
+
+// ready returns a task of a generation that serves.
+func (s *slot) ready(gen uint32) *task {
+	return s.find(func(t *task) bool { return t.class.gen == gen && t.rec.Ready })
+}
+
+// serving returns any task that serves.
+func (s *slot) serving() *task { return s.find(func(t *task) bool { return t.rec.Ready }) }
+
+func (s *slot) find(wanted func(*task) bool) *task {
+	for i := len(s.live) - 1; i >= 0; i-- {
+		if t := s.live[i]; !t.stopping() && wanted(t) {
+			return t
+		}
+	}
+	return nil
+}
+
+// lastOn returns the task of a generation that ended last, nil when it is no
+// longer kept.
+func (s *slot) lastOn(gen uint32) *task {
+	for i := len(s.ended) - 1; i >= 0; i-- {
+		if t := s.ended[i]; t.class != nil && t.class.gen == gen {
+			return t
+		}
+	}
+	if s.last != nil && s.last.class != nil && s.last.class.gen == gen {
+		return s.last
+	}
+	return nil
+}
+
+// staying counts the live tasks that are meant to stay.
+func (s *slot) staying() int {
+	n := 0
+	for _, t := range s.live {
+		if !t.stopping() {
+			n++
+		}
+	}
+	return n
+}
