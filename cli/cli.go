@@ -126,7 +126,7 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 		&cobra.Group{ID: groupChange, Title: "Change jobs:"},
 		&cobra.Group{ID: groupLook, Title: "Look at them:"},
 		&cobra.Group{ID: groupServe, Title: "Run servers:"})
-	a.add(root, groupChange, a.validateCommand(), a.renderCommand(), a.deployCommand(), a.runCommand(), a.scaleCommand(), a.pauseCommand(),
+	a.add(root, groupChange, a.validateCommand(), a.renderCommand(), a.schemaCommand(), a.deployCommand(), a.runCommand(), a.scaleCommand(), a.pauseCommand(),
 		a.resumeCommand(), a.killCommand(), a.removeCommand())
 	a.add(root, groupLook, a.statusCommand(), a.jobsCommand(), a.taskCommand(), a.logsCommand(), a.explainCommand(),
 		a.eventsCommand(), a.agentsCommand(), a.runsCommand(), a.deploysCommand())

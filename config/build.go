@@ -44,7 +44,7 @@ func (b *builder) build(tree *strict.Node) *Job {
 		b.variable(name)
 	}
 	confirm := b.confirm(field(tree, "confirm"))
-	tree = b.misspelt(without(tree, append([]string{"job"}, ownFields...)...))
+	tree = b.misspelt(without(tree, append([]string{"job"}, ownNames...)...))
 	tree = b.expand(tree, nil)
 	if b.key != "" {
 		at := field(b.layer, "job").At
@@ -108,7 +108,7 @@ func (b *builder) misspelt(tree *strict.Node) *strict.Node {
 		if slices.Contains(specNames, f.Name) || strict.Nearest(f.Name, specNames) != "" {
 			continue
 		}
-		if near := strict.Nearest(f.Name, ownFields); near != "" {
+		if near := strict.Nearest(f.Name, ownNames); near != "" {
 			b.fail(f.At, f.Name, "unknown field %q: did you mean %q?", strict.Shorten(f.Name), near)
 			tree = without(tree, f.Name)
 		}

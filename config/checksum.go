@@ -24,6 +24,14 @@ type Checksum struct {
 	place Problem // where it is said
 }
 
+// ownArtifactFields are those that an artifact has only in a job file.
+type ownArtifactFields struct {
+	// SHA256From is where the checksum is read when deploying, instead of
+	// sha256: a URL, in which ${uri} is the artifact's. The file is as sha256sum
+	// writes it, or the 64 digits alone.
+	SHA256From string `yaml:"sha256_from"`
+}
+
 // Bounds of reading a checksum.
 const (
 	maxChecksum  = 64 << 10 // bytes of its file

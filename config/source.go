@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 
@@ -161,9 +162,40 @@ func (s *session) follow(src *source, n *strict.Node, field string, open []*sour
 
 var past = map[string]string{"extends": "extended", "include": "included"}
 
-// The fields that a job file has besides those of a spec.
+// ownFields are the fields that a job file has besides those of a spec. The
+// session reads them; the type is for their names and the JSON Schema.
+type ownFields struct {
+	// Extends names templates that this file is laid on: a path, or several of
+	// which later ones are laid on earlier ones. They start from the directory
+	// of this file.
+	Extends filePaths `yaml:"extends"`
+	// Include names job files whose jobs are taken, in order: a path, or
+	// several. Nothing else is in the document.
+	Include filePaths `yaml:"include"`
+	// Jobs makes one job of each entry, laid on what the document says
+	// otherwise, in order.
+	Jobs []jobLayer `yaml:"jobs"`
+	// Name of the job, where job is written with ${name}.
+	Name string `yaml:"name"`
+	// Stages say, by name, what is different in each; --stage chooses one. They
+	// are laid on everything else.
+	Stages map[string]stageLayer `yaml:"stages"`
+	// Variables are filled in where ${name} is written. By name: a value, or a
+	// map with type, required, default, pattern, values and description.
+	Variables map[string]declared `yaml:"variables"`
+	// Confirm says whether to ask before this is deployed; true for the stages
+	// prod and production.
+	Confirm bool `yaml:"confirm"`
+}
+
+type (
+	filePaths  []string // one may stand for a list
+	jobLayer   struct{} // has all fields but topOnly
+	stageLayer struct{} // has all fields but notInStage
+)
+
 var (
-	ownFields  = []string{"extends", "include", "jobs", "name", "stages", "variables", "confirm"}
+	ownNames   = strict.Names(reflect.TypeFor[ownFields](), "yaml")
 	topOnly    = []string{"extends", "include", "jobs"}
 	notInStage = []string{"extends", "include", "jobs", "stages", "job", "name"}
 )
