@@ -22,9 +22,36 @@ type replica struct {
 
 	first uint64 // index of the first entry of the load, 0 when there is none
 	held  []Published
+
+	names names
 }
 
-func newReplica(e *Engine) *replica { return &replica{e: e, loading: newView()} }
+// names keeps one of each string that many records have, such as an agent's id:
+// decoded, each record has its own.
+type names map[string]string
+
+// namesMost bounds the strings that are kept, of agents long gone too.
+const namesMost = 100_000
+
+func (n names) share(strings ...*string) {
+	for _, s := range strings {
+		if *s == "" {
+			continue
+		}
+		same, ok := n[*s]
+		if !ok {
+			if len(n) >= namesMost {
+				clear(n)
+			}
+			n[*s], same = *s, *s
+		}
+		*s = same
+	}
+}
+
+func newReplica(e *Engine) *replica {
+	return &replica{e: e, loading: newView(), names: names{}}
+}
 
 func (r *replica) restart() {
 	*r = *newReplica(r.e)
@@ -42,7 +69,7 @@ func (r *replica) Record(key string, value []byte) error {
 	r.lastKey = key
 	m, err := decode(key, value)
 	if err == nil {
-		r.loading.putDecoded(key, m)
+		r.put(r.loading, key, m)
 	}
 	return err
 }
@@ -67,13 +94,13 @@ func (r *replica) Apply(group []*record.Entry) error {
 	}
 	if r.loading != nil {
 		r.hold(group)
-		r.loading.apply(changes)
+		r.apply(r.loading, changes)
 		return nil
 	}
 	r.index = group[len(group)-1].GetIndex()
 	var incarnation string
 	r.e.changeView(func(v *View) {
-		v.apply(changes)
+		r.apply(v, changes)
 		v.Index, v.Epoch = r.index, group[0].GetEpoch()
 		incarnation = v.Cluster().GetIncarnation()
 	})
@@ -157,29 +184,21 @@ func decodeAll(group []*record.Entry) ([]change, error) {
 	return changes, nil
 }
 
-func (v *View) apply(changes []change) {
+func (r *replica) apply(v *View, changes []change) {
 	for _, c := range changes {
-		v.putDecoded(c.key, c.record)
+		r.put(v, c.key, c.record)
 	}
 }
 
-// putDecoded puts a record that nobody shares yet: one string serves for all
-// that belongs to a job.
-func (v *View) putDecoded(key string, m record.Message) {
+// put puts a record that was decoded, and that nobody shares yet.
+func (r *replica) put(v *View, key string, m record.Message) {
 	switch m := m.(type) {
 	case *record.Task:
-		m.Job = v.sameJob(m.Job)
+		r.names.share(&m.Job, &m.Agent, &m.Host, &m.AgentUrl, &m.Group, &m.Reason)
 	case *record.Run:
-		m.Job = v.sameJob(m.Job)
+		r.names.share(&m.Job, &m.Group, &m.RequestedBy)
 	}
 	v.put(key, m)
-}
-
-func (v *View) sameJob(key string) string {
-	if j := v.Job(key); j != nil {
-		return j.Key
-	}
-	return key
 }
 
 // published names the events of a group. What cannot be read, of a newer
