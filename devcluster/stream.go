@@ -49,6 +49,9 @@ func (s *stream) take() (events []any, closed bool) {
 	return events, s.closed
 }
 
+// writeAt is how many bytes of events are written at once, about.
+const writeAt = 64 << 10
+
 // serve writes events until the stream is closed, and then returns true, or
 // until the client is gone.
 func (s *stream) serve(ctx context.Context, w http.ResponseWriter, format string) bool {
@@ -59,6 +62,11 @@ func (s *stream) serve(ctx context.Context, w http.ResponseWriter, format string
 		return false
 	}
 	var b []byte
+	write := func() bool {
+		_, err := w.Write(b)
+		b = b[:0]
+		return err == nil && flush() == nil
+	}
 	for {
 		select {
 		case <-s.wake:
@@ -66,14 +74,14 @@ func (s *stream) serve(ctx context.Context, w http.ResponseWriter, format string
 			return false
 		}
 		events, closed := s.take()
-		b = b[:0]
 		for _, e := range events {
 			b = wire.AppendRecord(b, encodeEvent(e, format))
-		}
-		if len(b) > 0 {
-			if _, err := w.Write(b); err != nil || flush() != nil {
+			if len(b) >= writeAt && !write() {
 				return false
 			}
+		}
+		if len(b) > 0 && !write() {
+			return false
 		}
 		if closed {
 			return true
