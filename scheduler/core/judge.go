@@ -30,10 +30,11 @@ func (c *Core) judgeStep(r *rollout, n int, last bool) {
 // judgeProgress fails a deploy in which no further instance became ready for
 // too long, or which does not stay so.
 func (c *Core) judgeProgress(r *rollout, n int, step api.Step) {
+	deadline := r.update.Deadline.Millis()
 	if !c.mesos.subscribed {
+		c.wakeRollout(r, c.now+deadline) // it counts from the subscription on
 		return
 	}
-	deadline := r.update.Deadline.Millis()
 	_, target, _ := r.step(n)
 	if r.rec.SettledFirst != 0 {
 		if due := c.since(r.rec.SettledFirst) + step.Bake.Millis() + deadline; due > c.now {
