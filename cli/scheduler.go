@@ -16,7 +16,7 @@ import (
 
 func (a *app) schedulerCommand() *cobra.Command {
 	var file string
-	var print, newFramework, yes bool
+	var print, newCluster, newFramework, yes bool
 	c := &cobra.Command{
 		Use: "scheduler", Short: "Run a scheduler", Args: cobra.NoArgs,
 		Long: `Runs a scheduler until SIGTERM. Settings come from flags, the environment
@@ -33,7 +33,7 @@ PERIGEE_CONFIG, or else ` + config.DefaultServerFile + `, in this order; --print
 			if print {
 				return s.Print(a.Out, origins)
 			}
-			o := server.Options{Config: s, Log: logger(a.Err, s.Log), Listening: func(url string) {
+			o := server.Options{Config: s, Log: logger(a.Err, s.Log), NewCluster: newCluster, Listening: func(url string) {
 				fmt.Fprintf(a.Out, "perigee %s answers at %s\n", server.Version, url)
 			}}
 			if newFramework {
@@ -45,6 +45,7 @@ PERIGEE_CONFIG, or else ` + config.DefaultServerFile + `, in this order; --print
 	config.AddServerFlags(c.Flags())
 	c.Flags().StringVar(&file, "config", "", "the configuration's file")
 	c.Flags().BoolVar(&print, "print-config", false, "print every setting and where it came from, and end")
+	c.Flags().BoolVar(&newCluster, "new-cluster", false, "begin a new cluster in ZooKeeper where journal.url names a path that holds none; for the first start of its first scheduler")
 	c.Flags().BoolVar(&newFramework, "new-framework", false, "register as a new framework, after Mesos removed the old one; lists what is abandoned, and asks")
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "with --new-framework: do not ask")
 	check(c.MarkFlagFilename("config", "yaml", "yml"))

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,7 +38,11 @@ func (p *process) openJournal(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("journal.url %s: %w", c.URL, err)
 	}
-	j, err := journalzk.Open(ctx, p.zk, journalzk.Options{Cluster: p.Config.Cluster, Logger: log})
+	j, err := journalzk.Open(ctx, p.zk, journalzk.Options{Cluster: p.Config.Cluster, Create: p.NewCluster, Logger: log})
+	var missing *journalzk.MissingError
+	if errors.As(err, &missing) && len(missing.Holds) == 0 {
+		return fmt.Errorf("journal.url %s: %w. Correct the path if it is mistyped; to begin a new cluster there, start one scheduler with --new-cluster, once", c.URL, err)
+	}
 	if err != nil {
 		return fmt.Errorf("journal.url %s: %w", c.URL, err)
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/perigee-sched/perigee/config"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
+	"github.com/perigee-sched/perigee/scheduler/gate"
 	"github.com/perigee-sched/perigee/scheduler/journal"
 	"github.com/perigee-sched/perigee/scheduler/lease"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
@@ -44,6 +45,9 @@ type Options struct {
 	Log    *slog.Logger
 	// Listening, when not nil, is told the API's URL as soon as it is known.
 	Listening func(url string)
+	// NewCluster begins a cluster where journal.url names a path in ZooKeeper
+	// that holds none, which is refused otherwise.
+	NewCluster bool
 	// Abandon, when not nil, asks for a new framework id; see abandonFramework.
 	Abandon func(Abandoned) error
 }
@@ -75,6 +79,7 @@ type process struct {
 	lease    lease.Lease
 	zk       *zookeeper.Client // nil for a journal elsewhere
 	engine   *engine.Engine
+	gates    *gate.Runner
 	driver   atomic.Pointer[mesos.Driver] // of the last leadership
 	api      *apiserver.Server
 }
@@ -102,8 +107,13 @@ func (p *process) open(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	executors := p.executors(sum)
 	p.connect(executors, nil) // for its figures, which are all 0
+	asked := newGateMetrics()
+	p.gates = gate.New(gate.Options{Deliver: p.deliver, Leads: p.leads, OnAnswer: asked.observe, Log: p.Log.With("part", "gate")})
 	p.engine = engine.New(p.engineOptions(executors))
 	if err := registerMetrics(registry, p.engine, p.driver.Load, p.journal, p.lease); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	if err := registry.Register(asked); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	p.api, err = apiserver.New(apiserver.Options{
@@ -131,6 +141,10 @@ func (p *process) connect(executors mesos.ExecutorOptions, deliver engine.Delive
 
 func (p *process) leads() bool { return p.engine.Leads() }
 
+func (p *process) deliver(ctx context.Context, events ...core.Event) error {
+	return p.engine.Deliver(ctx, events...)
+}
+
 func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options {
 	host, err := os.Hostname()
 	if err != nil {
@@ -143,6 +157,7 @@ func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options 
 			InstancesMost: p.Config.Limits.Instances, PendingMost: p.Config.Limits.Pending,
 		},
 		Journal: p.journal, Lease: p.lease, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
+		Ask:     p.gates.Ask,
 		Connect: func(deliver engine.Deliver) engine.Driver { return p.connect(executors, deliver) },
 		Elected: core.Elected{
 			Scheduler: fmt.Sprintf("%s/%d", host, os.Getpid()), Address: p.url, Version: Version,
@@ -175,6 +190,7 @@ func (p *process) run(ctx context.Context) error {
 	listener := p.listener
 	p.listener = nil // Run closes it
 	parts := []Part{
+		{"gates", p.gates.Run},
 		{"engine", p.engine.Run},
 		{"api", func(ctx context.Context) error { return p.api.Run(ctx, listener) }},
 	}

@@ -99,7 +99,7 @@ func (s *several) start() *process {
 	urls := make(chan string, 1)
 	log := slog.New(slog.NewTextHandler(testLog{s.T}, &slog.HandlerOptions{ReplaceAttr: withoutTime})).With("scheduler", len(s.all))
 	go func() {
-		p.ended <- server.Run(ctx, server.Options{Config: c, Log: log, Listening: func(url string) { urls <- url }})
+		p.ended <- server.Run(ctx, server.Options{Config: c, Log: log, NewCluster: true, Listening: func(url string) { urls <- url }})
 	}()
 	select {
 	case url := <-urls:

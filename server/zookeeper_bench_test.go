@@ -41,7 +41,7 @@ func store(b *testing.B, server, name string) *stored {
 	c, err := zookeeper.Connect(b.Context(), zookeeper.Options{Servers: []string{server}, Chroot: "/perigee/bench", Credentials: "perigee:hush"})
 	require.NoError(b, err)
 	s := &stored{client: c}
-	s.journal, err = journalzk.Open(b.Context(), c, journalzk.Options{Cluster: "bench"})
+	s.journal, err = journalzk.Open(b.Context(), c, journalzk.Options{Cluster: "bench", Create: true})
 	require.NoError(b, err)
 	s.lease, err = leasezk.New(c, leasezk.Options{Address: name})
 	require.NoError(b, err)

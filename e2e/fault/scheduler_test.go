@@ -52,7 +52,7 @@ func (o schedulerOptions) arguments() []string {
 		args = append(args, "--journal-url", "file://"+o.directory)
 	} else {
 		args = append(args, "--journal-url", "zk://"+strings.Join(o.zookeepers, ",")+o.chroot,
-			"--journal-session-timeout", "4s", "--journal-credentials", o.credentials)
+			"--journal-session-timeout", "4s", "--journal-credentials", o.credentials, "--new-cluster")
 	}
 	if os.Geteuid() == 0 {
 		args = append(args, "--defaults-user", "nobody")

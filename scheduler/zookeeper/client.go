@@ -34,6 +34,9 @@ var (
 	// final for the Session; the Client gives another.
 	ErrSessionExpired = errors.New("zookeeper session expired")
 
+	// ErrNotPermitted means that a znode's access list does not let these credentials do that.
+	ErrNotPermitted = errors.New("not permitted: the znode belongs to other credentials than these")
+
 	// ErrClosed means that the Client was closed.
 	ErrClosed = errors.New("zookeeper client is closed")
 )
@@ -92,8 +95,8 @@ type Client struct {
 	closed  bool
 }
 
-// Connect checks the options, connects and makes sure that the chroot exists. It waits for a server
-// until ctx ends, and then says what stood in the way.
+// Connect checks the options and connects. It waits for a server until ctx ends, and then says what
+// stood in the way. Whether the chroot exists is not looked at.
 func Connect(ctx context.Context, o Options) (*Client, error) {
 	o.Servers = append([]string(nil), o.Servers...)
 	if err := o.check(); err != nil {
@@ -103,39 +106,11 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	if user, password, ok := strings.Cut(o.Credentials, ":"); ok {
 		c.acl = zk.DigestACL(zk.PermAll, user, password)
 	}
-	if err := c.makeChroot(ctx); err != nil {
+	if _, err := c.Session(ctx); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
-}
-
-// makeChroot creates what is missing of the chroot. Its parents may be shared with others, so only
-// the chroot itself is closed to them.
-func (c *Client) makeChroot(ctx context.Context) error {
-	s, err := c.Session(ctx)
-	if err != nil {
-		return err
-	}
-	parts := strings.Split(c.options.Chroot, "/")[1:]
-	for i := range parts {
-		p := "/" + strings.Join(parts[:i+1], "/")
-		acl := zk.WorldACL(zk.PermAll)
-		if i == len(parts)-1 {
-			acl = c.acl
-		}
-		exists, _, err := s.conn.Exists(p)
-		if err == nil && exists {
-			continue
-		}
-		if err == nil {
-			_, err = s.conn.Create(p, nil, 0, acl)
-		}
-		if err != nil && !errors.Is(err, zk.ErrNodeExists) {
-			return fmt.Errorf("zookeeper: create %s: %w", p, s.explain(err))
-		}
-	}
-	return nil
 }
 
 // Servers names the servers, for messages.

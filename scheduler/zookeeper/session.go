@@ -1,6 +1,7 @@
 package zookeeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,7 +104,8 @@ func (s *Session) Ready(ctx context.Context) error {
 		case <-changed:
 		case <-s.expired:
 		case <-ctx.Done():
-			return fmt.Errorf("zookeeper %s gives no session: %s: %w", s.client.Servers(), s.wire.problem(), ctx.Err())
+			return fmt.Errorf("zookeeper %s gives no session: %s: %w", s.client.Servers(),
+				cmp.Or(s.wire.problem(), "no server was reached yet"), ctx.Err())
 		}
 	}
 }
@@ -165,9 +167,9 @@ func (s *Session) explain(err error) error {
 	case s.hasExpired(), errors.Is(err, zk.ErrSessionExpired):
 		return ErrSessionExpired
 	case Lost(err):
-		return fmt.Errorf("%w: %s", ErrConnectionLost, err)
+		return fmt.Errorf("%w: %s", ErrConnectionLost, cmp.Or(s.wire.problem(), err.Error()))
 	case errors.Is(err, zk.ErrNoAuth), errors.Is(err, zk.ErrAuthFailed):
-		return fmt.Errorf("not permitted: the znode belongs to other credentials than these: %w", err)
+		return fmt.Errorf("%w: %w", ErrNotPermitted, err)
 	}
 	return err
 }

@@ -2,9 +2,14 @@ package zookeeper
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,32 +20,58 @@ import (
 type wire struct {
 	patience time.Duration // of a server that answers nothing when a connection begins
 
-	mu       sync.Mutex
-	timeout  time.Duration // granted
-	failed   error         // of the last attempt to connect
-	accepted string        // the server that accepted the last connection, until it gave a session
-	last     net.Conn
-	closed   bool
+	mu      sync.Mutex
+	timeout time.Duration      // granted
+	trouble map[string]trouble // by server, since there was a session last
+	last    net.Conn
+	opening string    // the server of last, until it answers
+	opened  time.Time // when last was opened
+	closed  bool
+}
+
+// trouble is why the last attempt to connect to a server failed.
+type trouble struct {
+	err   error // nil for one that accepted the connection and gave no session
+	said  string
+	asked time.Time // when it said that
 }
 
 func newWire(timeout time.Duration) *wire {
-	return &wire{timeout: timeout, patience: timeout / 3}
+	return &wire{timeout: timeout, patience: timeout / 3, trouble: map[string]trouble{}}
 }
 
 func (w *wire) dial(network, address string, timeout time.Duration) (net.Conn, error) {
 	c, err := net.DialTimeout(network, address, timeout)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.failed, w.accepted = err, ""
 	if err != nil {
+		w.trouble[address] = trouble{err: err}
 		return nil, err
+	}
+	if w.trouble[address].err != nil {
+		delete(w.trouble, address)
 	}
 	if w.closed {
 		_ = c.Close()
 		return nil, net.ErrClosed
 	}
-	w.accepted, w.last = address, c
-	return &conn{Conn: c, wire: w, begun: time.Now()}, nil
+	w.last, w.opening, w.opened = c, address, time.Now()
+	return &conn{Conn: c, wire: w, server: address, begun: w.opened}, nil
+}
+
+// silent notes that a server gave no answer when a connection began.
+func (w *wire) silent(server string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.opening = ""
+	w.noteSilence(server)
+}
+
+// noteSilence is called with mu held.
+func (w *wire) noteSilence(server string) {
+	if t, ok := w.trouble[server]; !ok || t.err != nil {
+		w.trouble[server] = trouble{}
+	}
 }
 
 func (w *wire) granted() time.Duration {
@@ -59,16 +90,57 @@ func (w *wire) close() {
 	}
 }
 
+// problem says what stands in the way of each server that was tried since there was a session last; ""
+// when none was. It may take a moment: servers that accept connections and give no session are asked
+// why.
 func (w *wire) problem() string {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case w.failed != nil:
-		return w.failed.Error()
-	case w.accepted != "":
-		return fmt.Sprintf("%s accepts connections and answers nothing (not ZooKeeper, or one without a quorum or read-only?)", w.accepted)
+	if w.opening != "" && time.Since(w.opened) > askTimeout {
+		w.noteSilence(w.opening)
 	}
-	return "no server was reached yet"
+	servers := slices.Sorted(maps.Keys(w.trouble))
+	w.mu.Unlock()
+	var all []string
+	for _, server := range servers {
+		all = append(all, w.problemOf(server))
+	}
+	return strings.Join(all, "; ")
+}
+
+// askAgain is for how long what a server said of itself is believed.
+const askAgain = 2 * time.Second
+
+func (w *wire) problemOf(server string) string {
+	w.mu.Lock()
+	t := w.trouble[server]
+	w.mu.Unlock()
+	if t.err != nil {
+		return server + ": " + innermost(t.err)
+	}
+	if time.Since(t.asked) > askAgain {
+		t.said, t.asked = ask(server), time.Now()
+		w.mu.Lock()
+		if was, ok := w.trouble[server]; ok && was.err == nil {
+			w.trouble[server] = t
+		}
+		w.mu.Unlock()
+	}
+	return server + " " + t.said
+}
+
+// innermost leaves out of an error what the caller has said already: dial, the network, the address.
+func innermost(err error) string {
+	var call *os.SyscallError
+	var name *net.DNSError
+	switch {
+	case errors.As(err, &call):
+		return call.Err.Error()
+	case errors.As(err, &name):
+		return name.Error()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "no connection in time"
+	}
+	return err.Error()
 }
 
 // connected notes a connect response: a length, a protocol version, the timeout, the session.
@@ -78,7 +150,8 @@ func (w *wire) connected(head []byte) {
 	if ms := binary.BigEndian.Uint32(head[8:]); ms > 0 {
 		w.timeout = time.Duration(ms) * time.Millisecond
 	}
-	w.accepted = ""
+	clear(w.trouble)
+	w.opening = ""
 }
 
 const headBytes = 12
@@ -87,9 +160,10 @@ const headBytes = 12
 // request for almost seven session timeouts.
 type conn struct {
 	net.Conn
-	wire  *wire
-	begun time.Time
-	head  []byte // the first bytes read; used by the library's reader only
+	wire   *wire
+	server string
+	begun  time.Time
+	head   []byte // the first bytes read; used by the library's reader only
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -98,6 +172,8 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.head = append(c.head, b[:min(n, headBytes-len(c.head))]...)
 		if len(c.head) == headBytes {
 			c.wire.connected(c.head)
+		} else if err != nil {
+			c.wire.silent(c.server)
 		}
 	}
 	return n, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ func connect(t *testing.T, o zookeeper.Options) (*zookeeper.Client, *zookeeper.S
 	c, err := zookeeper.Connect(ctx, o)
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
+	require.NoError(t, c.MakeChroot(ctx))
 	s, err := c.Session(ctx)
 	require.NoError(t, err)
 	return c, s
@@ -97,6 +99,40 @@ func TestTheServerDecidesTheTimeout(t *testing.T) {
 	t.Parallel()
 	_, s := connect(t, zookeeper.Options{Servers: []string{server.Server(t).Address}, Chroot: server.Chroot(t), SessionTimeout: time.Hour})
 	require.Equal(t, 5*time.Second, s.Timeout(), "twenty ticks")
+}
+
+// What a server says that gives no session is told, and once it gives one the session that there was goes
+// on.
+func TestServersWithoutAQuorumSayWhy(t *testing.T) {
+	t.Parallel()
+	for readOnly, want := range map[bool]string{true: " is in read-only mode: it has lost touch", false: " serves nobody: it has lost touch"} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			servers, err := zktest.StartEnsemble(t.TempDir(), 2, zktest.Options{Tick: 500 * time.Millisecond, ReadOnly: readOnly})
+			zktest.Require(t, err)
+			for _, s := range servers {
+				t.Cleanup(s.Close)
+			}
+			o := zookeeper.Options{Servers: zktest.Addresses(servers), Chroot: "/perigee", SessionTimeout: 10 * time.Second}
+			_, s := connect(t, o)
+			servers[1].Kill()
+			require.Eventually(t, func() bool {
+				_, err := s.Create("never", nil, 0)
+				require.Error(t, err)
+				return strings.Contains(err.Error(), servers[0].Address+want) &&
+					strings.Contains(err.Error(), servers[1].Address+": connection refused")
+			}, time.Minute, 50*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			_, err = zookeeper.Connect(ctx, o)
+			require.ErrorContains(t, err, servers[0].Address+want)
+			require.NoError(t, servers[1].Restart())
+			require.Eventually(t, func() bool {
+				_, err := s.Create("one", nil, 0)
+				return err == nil || err == zk.ErrNodeExists
+			}, time.Minute, 50*time.Millisecond)
+		})
+	}
 }
 
 // Of three servers, one may be killed, and one may hang; without two nothing is answered; and what

@@ -3,14 +3,17 @@ package zk
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	zklib "github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
 	"github.com/perigee-sched/perigee/scheduler/journal"
 	"github.com/perigee-sched/perigee/scheduler/record"
 	"github.com/perigee-sched/perigee/scheduler/zookeeper"
+	"github.com/perigee-sched/perigee/scheduler/zookeeper/zktest"
 )
 
 func sessionOf(t testing.TB, c *zookeeper.Client) *zookeeper.Session {
@@ -98,10 +101,74 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	require.ErrorContains(t, err, "written by a newer Perigee (layout 2, this one reads up to 1)")
 
 	other := connect(t, server.Chroot(t))
+	require.NoError(t, other.MakeChroot(t.Context()))
 	_, err = sessionOf(t, other).Create("brokers", nil, 0)
 	require.NoError(t, err)
-	_, err = Open(t.Context(), other, Options{Cluster: "test"})
-	require.ErrorContains(t, err, "holds brokers and no journal of Perigee's")
+	for _, create := range []bool{false, true} {
+		_, err = Open(t.Context(), other, Options{Cluster: "test", Create: create})
+		require.ErrorContains(t, err, "holds brokers and no journal of Perigee's")
+	}
+}
+
+// A path that is mistyped begins no new cluster: what is missing is told, and what is near it.
+func TestAMistypedPathIsToldWithWhatIsNear(t *testing.T) {
+	t.Parallel()
+	root := server.Chroot(t)
+	for _, name := range []string{"/prod", "/test"} {
+		openOn(t, connect(t, root+name))
+	}
+	require.NoError(t, connect(t, root+"/empty").MakeChroot(t.Context()))
+	for path, near := range map[string][]string{
+		root + "/prdo":        {root + "/prod", root + "/test"},
+		root + "/prod/deeper": {root + "/prod"},
+		root + "/empty":       {root + "/prod", root + "/test"},
+		root + "/a/b":         {root + "/prod", root + "/test"},
+	} {
+		client := connect(t, path)
+		_, err := Open(t.Context(), client, Options{Cluster: "test"})
+		require.Error(t, err, path)
+		var missing *MissingError
+		require.ErrorAs(t, err, &missing, path)
+		require.Equal(t, path, missing.Path)
+		require.Equal(t, near, missing.Near, path)
+		require.ErrorContains(t, err, strings.Join(near, ", "))
+	}
+	_, err := Open(t.Context(), connect(t, root), Options{Cluster: "test"})
+	require.ErrorContains(t, err, root+" holds empty, prod, test and no journal of Perigee's")
+	require.ErrorContains(t, err, root+"/prod")
+	for path, exists := range map[string]bool{root + "/prdo": false, root + "/a": false, root + "/empty/layout": false, root + "/prod/layout": true} {
+		s := sessionOf(t, connect(t, path))
+		stat, err := s.Exists("")
+		require.NoError(t, err)
+		require.Equal(t, exists, stat != nil, "nothing was made: %s", path)
+	}
+	made := connect(t, root+"/a/b")
+	openOn(t, made)
+	_, err = Open(t.Context(), made, Options{Cluster: "test"})
+	require.NoError(t, err)
+}
+
+// Who may only read is refused at the start, and what is there stays as it is.
+func TestWhoMayOnlyReadIsRefused(t *testing.T) {
+	t.Parallel()
+	client := connect(t, server.Chroot(t))
+	j := openOn(t, client)
+	at := fill(t, j, lead(t, j), 2)
+	permit := zktest.Permit(t, server.Server(t).Address, client.Chroot())
+	permit(zklib.PermRead)
+	_, err := Open(t.Context(), client, Options{Cluster: "test"})
+	require.ErrorIs(t, err, zookeeper.ErrNotPermitted)
+	require.ErrorContains(t, err, client.Chroot()+" can be read and not written with these credentials")
+
+	err = j.Append(t.Context(), []*record.Entry{entryAt(at, 100)})
+	require.ErrorIs(t, err, journal.ErrUnknown)
+	require.ErrorIs(t, err, zookeeper.ErrNotPermitted)
+	require.ErrorIs(t, j.Resolve(t.Context()), journal.ErrUnknown)
+	permit(zklib.PermAll)
+	require.NoError(t, j.Resolve(t.Context()), "it goes on by itself")
+	at.Index++
+	fill(t, j, at, 1)
+	require.Equal(t, uint64(5), lead(t, openOn(t, client)).Index)
 }
 
 func TestCredentials(t *testing.T) {

@@ -9,6 +9,7 @@ package zk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -23,6 +24,7 @@ import (
 // Options say whose journal it is.
 type Options struct {
 	Cluster string       // its name; a path that holds another's journal is refused
+	Create  bool         // makes one where there is none, which is a *MissingError otherwise
 	Logger  *slog.Logger // nil says nothing
 }
 
@@ -43,7 +45,6 @@ type session interface {
 // Journal implements journal.Follower in ZooKeeper.
 type Journal struct {
 	sessions func(ctx context.Context) (session, error)
-	cluster  string
 	log      *slog.Logger
 	stat     atomic.Pointer[journal.Stat]
 	attempt  atomic.Int64 // of writing a znode of a snapshot; part of its name
@@ -71,24 +72,39 @@ type Journal struct {
 	pending *batch
 }
 
-// Open opens the journal at the client's path, or makes one where nothing is. The client stays the
-// caller's to close.
+// Open opens the journal at the client's path. The client stays the caller's to close.
 func Open(ctx context.Context, client *zookeeper.Client, o Options) (*Journal, error) {
-	return open(ctx, o, func(ctx context.Context) (session, error) { return client.Session(ctx) })
+	if o.Create {
+		if err := client.MakeChroot(ctx); err != nil {
+			return nil, fmt.Errorf("open journal: %w", err)
+		}
+	}
+	j, err := open(ctx, o, func(ctx context.Context) (session, error) { return client.Session(ctx) })
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		missing.Near, _ = client.Near(ctx, layoutNode, manifestNode) // what is missing is told all the same
+		return nil, fmt.Errorf("open journal: %w", missing)
+	}
+	return j, err
 }
 
 func open(ctx context.Context, o Options, sessions func(context.Context) (session, error)) (*Journal, error) {
-	j := &Journal{sessions: sessions, cluster: o.Cluster, log: o.Logger, damaged: map[string]bool{}}
+	j := &Journal{sessions: sessions, log: o.Logger, damaged: map[string]bool{}}
 	if j.log == nil {
 		j.log = slog.New(slog.DiscardHandler)
 	}
 	j.stat.Store(new(journal.Stat))
 	s, err := j.sessions(ctx)
+	made := false
 	if err == nil {
-		err = prepare(s, o.Cluster)
+		made, err = prepare(s, o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	if o.Create && !made {
+		j.log.Warn("this was to begin a new cluster, and there is one already, which it joins: asked for at every start, "+
+			"a mistyped path would not be noticed", "path", s.Path(""))
 	}
 	return j, nil
 }

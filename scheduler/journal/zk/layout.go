@@ -39,27 +39,68 @@ func corrupt(path, format string, args ...any) error {
 	return &journal.CorruptError{File: path, Reason: fmt.Sprintf(format, args...)}
 }
 
-// prepare checks that the journal is one of ours, or makes it.
-func prepare(s session, cluster string) error {
-	if cluster == "" {
-		return errors.New("the cluster's name is not given")
+// prepare checks that the journal is one of ours that we may write to, or makes it.
+func prepare(s session, o Options) (made bool, err error) {
+	if o.Cluster == "" {
+		return false, errors.New("the cluster's name is not given")
 	}
 	for {
 		b, _, err := s.Get(layoutNode)
 		if err == nil {
 			if err := checkLayout(s.Path(layoutNode), b); err != nil {
-				return err
+				return false, err
 			}
-			return checkCluster(s, cluster)
+			if err := checkCluster(s, o.Cluster); err != nil {
+				return false, err
+			}
+			return made, checkWritable(s, o.Cluster)
 		}
 		if !errors.Is(err, zklib.ErrNoNode) {
-			return fmt.Errorf("read %s: %w", s.Path(layoutNode), err)
+			return false, fmt.Errorf("read %s: %w", s.Path(layoutNode), err)
+		}
+		others, err := others(s)
+		if errors.Is(err, zklib.ErrNodeExists) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if !o.Create || len(others) > 0 { // a journal is never made over something
+			return false, &MissingError{Path: s.Path(""), Holds: others}
 		}
 		// Another scheduler may be as far: then there is one at the next look.
-		if err := create(s, cluster); err != nil && !errors.Is(err, zklib.ErrNodeExists) {
-			return err
+		if err = create(s, o.Cluster); err != nil && !errors.Is(err, zklib.ErrNodeExists) {
+			return false, err
 		}
+		made = err == nil
 	}
+}
+
+// MissingError says that a path holds no journal.
+type MissingError struct {
+	Path  string
+	Holds []string // what else is there
+	Near  []string // paths around it that hold a journal
+}
+
+func (e *MissingError) Error() string {
+	what := "holds nothing"
+	if len(e.Holds) > 0 {
+		what = "holds " + few(e.Holds) + " and no journal of Perigee's"
+	}
+	near := "there is none near it either"
+	if len(e.Near) > 0 {
+		near = "near it there is one in " + few(e.Near)
+	}
+	return fmt.Sprintf("%s %s; %s", e.Path, what, near)
+}
+
+func few(names []string) string {
+	const most = 10
+	if n := len(names) - most; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), n)
+	}
+	return strings.Join(names, ", ")
 }
 
 func checkLayout(path string, b []byte) error {
@@ -88,20 +129,40 @@ func checkCluster(s session, cluster string) error {
 	return nil
 }
 
-// create makes an empty journal, all of it at once, in a path that holds nothing else.
-func create(s session, cluster string) error {
+// writableNode exists within one multi only.
+const writableNode = logNode + "/writable"
+
+// checkWritable changes nothing, and fails where that is all that is permitted.
+func checkWritable(s session, cluster string) error {
+	err := s.Multi(
+		zookeeper.Set(clusterNode, []byte(cluster+"\n"), -1), // as it is
+		zookeeper.Create(writableNode, nil),
+		zookeeper.Delete(writableNode))
+	if errors.Is(err, zookeeper.ErrNotPermitted) {
+		return fmt.Errorf("%s can be read and not written with these credentials: %w", s.Path(""), err)
+	}
+	return err
+}
+
+// others returns what a path holds that has no journal, without what an election leaves;
+// zk.ErrNodeExists when it has one.
+func others(s session) ([]string, error) {
 	names, err := s.Children("")
+	if errors.Is(err, zklib.ErrNoNode) {
+		return nil, nil
+	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", s.Path(""), err)
+		return nil, fmt.Errorf("read %s: %w", s.Path(""), err)
 	}
 	if slices.Contains(names, layoutNode) {
-		return zklib.ErrNodeExists
+		return nil, zklib.ErrNodeExists // since a moment ago
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return n == electionNode })
-	if len(names) > 0 {
-		slices.Sort(names)
-		return fmt.Errorf("%s holds %s and no journal of Perigee's: give it a path of its own", s.Path(""), strings.Join(names, ", "))
-	}
+	slices.Sort(names)
+	return slices.DeleteFunc(names, func(n string) bool { return n == electionNode }), nil
+}
+
+// create makes an empty journal, all of it at once.
+func create(s session, cluster string) error {
 	m, err := (manifest{}).encode()
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			return nil, err
 		}
-		return Open(context.Background(), client, Options{Cluster: "test"})
+		return Open(context.Background(), client, Options{Cluster: "test", Create: true})
 	})
 	code := m.Run()
 	server.Close()
@@ -51,7 +51,7 @@ func connect(t testing.TB, chroot string, servers ...string) *zookeeper.Client {
 
 func openOn(t testing.TB, c *zookeeper.Client) *Journal {
 	t.Helper()
-	j, err := Open(t.Context(), c, Options{Cluster: "test"})
+	j, err := Open(t.Context(), c, Options{Cluster: "test", Create: true})
 	require.NoError(t, err)
 	return j
 }
@@ -62,10 +62,11 @@ func TestConformance(t *testing.T) {
 	journaltest.Run(t, func(t *testing.T) *journaltest.Storage {
 		chroot := server.Chroot(t)
 		client := connect(t, chroot)
+		require.NoError(t, client.MakeChroot(t.Context()))
 		faults := new(faults)
 		return &journaltest.Storage{
 			Open: func() (journal.Journal, error) {
-				j, err := open(t.Context(), Options{Cluster: "test"}, func(ctx context.Context) (session, error) {
+				j, err := open(t.Context(), Options{Cluster: "test", Create: true}, func(ctx context.Context) (session, error) {
 					s, err := client.Session(ctx)
 					return &faultySession{session: s, faults: faults}, err
 				})

@@ -33,6 +33,7 @@ func candidate(t *testing.T, chroot, address string, servers ...string) *Lease {
 	c, err := zookeeper.Connect(ctx, zookeeper.Options{Servers: servers, Chroot: chroot, SessionTimeout: 3 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
+	require.NoError(t, c.MakeChroot(ctx))
 	l, err := New(c, Options{Address: address})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })

@@ -33,6 +33,9 @@ type Options struct {
 	Tick time.Duration // session timeouts are 2 to 20 of these; 0 is 250ms
 	Log  string        // the servers' own log level; "" says nothing
 	Heap int           // of each server's JVM, in MiB; 0 is 384
+
+	// ReadOnly has a server that is without a quorum serve reads to those who ask for no more.
+	ReadOnly bool
 }
 
 // Server is one ZooKeeper server. Its methods are for one goroutine at a time.
@@ -42,6 +45,7 @@ type Server struct {
 	dir string
 	log string
 	mib int
+	ro  bool
 	cmd *exec.Cmd
 	do  chan func() // on the thread that starts processes
 }
@@ -76,7 +80,7 @@ func StartEnsemble(dir string, n int, o Options) ([]*Server, error) {
 	for i := range servers {
 		servers[i] = &Server{
 			Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[3*i])),
-			dir:     filepath.Join(dir, strconv.Itoa(i+1)), log: o.Log, mib: cmp.Or(o.Heap, 384), do: make(chan func()),
+			dir:     filepath.Join(dir, strconv.Itoa(i+1)), log: o.Log, mib: cmp.Or(o.Heap, 384), ro: o.ReadOnly, do: make(chan func()),
 		}
 		go servers[i].thread()
 		err = errors.Join(err, servers[i].prepare(i+1, ports[3*i], peers, o), servers[i].Restart())
@@ -150,6 +154,7 @@ func (s *Server) Restart() error {
 		// Servers that elect repeat what they said at least so often. By default that is up to a
 		// minute, which an election takes when the last word of a server that was killed misleads.
 		"-Dzookeeper.fastleader.maxNotificationInterval=500",
+		"-Dreadonlymode.enabled="+strconv.FormatBool(s.ro),
 		"-cp", "/etc/zookeeper/conf:/usr/share/java/*",
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
 	if s.log != "" {
@@ -194,7 +199,10 @@ func (s *Server) Cont() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
 // Leads reports whether the server leads its ensemble.
 func (s *Server) Leads() bool { return s.mode() == "leader" }
 
-// mode is standalone, leader or follower, "" while the server serves nobody.
+// OnlyReads reports whether the server serves reads alone, for want of a quorum.
+func (s *Server) OnlyReads() bool { return s.mode() == "read-only" }
+
+// mode is standalone, leader, follower or read-only, "" while the server serves nobody.
 func (s *Server) mode() string {
 	c, err := net.DialTimeout("tcp", s.Address, time.Second)
 	if err != nil {
