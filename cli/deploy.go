@@ -206,7 +206,7 @@ func (d *deployWatch) verdict(ctx context.Context, end *api.Deploy, changed bool
 		d.show.line("%s%s.", text, prefixed(": ", end.Reason))
 		return nil
 	}
-	text := fmt.Sprintf("deploy %d of %s %s%s", end.Number, d.job, ended(end.State), prefixed(": ", end.Reason))
+	text := fmt.Sprintf("deploy %d of %s %s%s", end.Number, d.job, ended(string(end.State)), prefixed(": ", end.Reason))
 	tasks, err := tasksOfJob(ctx, d.client, d.job, true)
 	for i := len(tasks) - 1; err == nil && i >= 0; i-- {
 		if t := &tasks[i]; t.Deploy == end.Number && t.State == "failed" {

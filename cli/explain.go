@@ -103,7 +103,7 @@ func (a *app) printExplanation(e *explanation) error {
 		say("It is paused%s. `perigee resume %s` ends that.", prefixed(": ", j.PauseReason), j.Job)
 	}
 	if d := j.LatestDeploy; d != nil && d.State != "succeeded" {
-		say("Deploy %d %s%s.", d.Number, strings.ReplaceAll(d.State, "_", " "), prefixed(": ", strings.TrimSuffix(d.Reason, ".")))
+		say("Deploy %d %s%s.", d.Number, strings.ReplaceAll(string(d.State), "_", " "), prefixed(": ", strings.TrimSuffix(d.Reason, ".")))
 	}
 	for _, p := range e.Pending {
 		if err := a.printPending(p); err != nil {

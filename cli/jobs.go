@@ -99,7 +99,7 @@ func (a *app) deployOf(j api.Job) string {
 	if d == nil {
 		return fmt.Sprint(j.Deploy)
 	}
-	return fmt.Sprintf("%d %s", d.Number, a.state(d.State))
+	return fmt.Sprintf("%d %s", d.Number, a.state(string(d.State)))
 }
 
 // noteOf is what else there is to say of a job, in a few words.

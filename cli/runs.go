@@ -83,7 +83,7 @@ func (a *app) deploysCommand() *cobra.Command {
 				if d.Message != "" {
 					note = d.Message + prefixed("; ", d.Reason)
 				}
-				return []string{fmt.Sprint(d.Number), a.state(d.State), a.ago(d.CreatedAt) + " ago", a.took(&d.CreatedAt, d.EndedAt),
+				return []string{fmt.Sprint(d.Number), a.state(string(d.State)), a.ago(d.CreatedAt) + " ago", a.took(&d.CreatedAt, d.EndedAt),
 					d.Author, d.Digest[:min(12, len(d.Digest))], note}
 			})
 		},

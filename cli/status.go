@@ -187,7 +187,7 @@ func (a *app) printDeploy(j *api.Job) {
 	if d == nil {
 		return
 	}
-	line := fmt.Sprintf("deploy %d %s", d.Number, a.state(d.State))
+	line := fmt.Sprintf("deploy %d %s", d.Number, a.state(string(d.State)))
 	if d.EndedAt == nil {
 		line += fmt.Sprintf(", %d of %d instances ready on it, began %s ago", d.Updated, d.Instances, a.ago(d.CreatedAt))
 	} else {
