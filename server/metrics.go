@@ -21,7 +21,10 @@ func registerMetrics(r *prometheus.Registry, e *engine.Engine, driver func() *me
 	e.Stats.OnStep = func(took time.Duration) { step.Observe(took.Seconds()) }
 	e.Stats.OnAppend = func(took time.Duration) { appended.Observe(took.Seconds()) }
 	e.Stats.OnBatched = func(steps int) { batched.Observe(float64(steps)) }
-	all := []prometheus.Collector{step, appended, batched, &mesosCollector{driver},
+	events := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "perigee_events_total", Help: "Events, by type: deploy.failed, task.lost."}, []string{"type"})
+	e.Stats.OnEvent = func(typ string) { events.WithLabelValues(typ).Inc() }
+	all := []prometheus.Collector{step, appended, batched, events, &mesosCollector{driver}, &deployCollector{e},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}
 	all = append(all, engineMetrics(e)...)
 	all = append(all, journalMetrics(e, j)...)

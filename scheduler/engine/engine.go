@@ -49,7 +49,10 @@ type Options struct {
 	// the calls, and Deliver delivers.
 	Connect func(Deliver) Driver
 	Caller  Caller
-	Logger  *slog.Logger
+	// Ask has questions to gates asked, without blocking; answers are delivered.
+	// None are asked when nil.
+	Ask    func([]core.AskGate)
+	Logger *slog.Logger
 	// Elected is what each leadership begins with; Incarnation is for a new
 	// journal.
 	Elected core.Elected

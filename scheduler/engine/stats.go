@@ -20,6 +20,7 @@ type Stats struct {
 	OnStep    func(time.Duration) // told each step's duration; may be nil
 	OnAppend  func(time.Duration) // told each append's
 	OnBatched func(steps int)     // told how many steps each append holds
+	OnEvent   func(typ string)    // told each durable event's type
 }
 
 // UnknownOutcomes is how many appends had to be resolved.
@@ -38,6 +39,14 @@ func (s *Stats) appended(steps int, took time.Duration) {
 	}
 	if s.OnBatched != nil {
 		s.OnBatched(steps)
+	}
+}
+
+func (s *Stats) published(events []Published) {
+	if s.OnEvent != nil {
+		for _, p := range events {
+			s.OnEvent(p.Event.Type)
+		}
 	}
 }
 

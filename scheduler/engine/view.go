@@ -113,6 +113,19 @@ func (v *View) Rollout(job string) *record.Rollout {
 	return r
 }
 
+// Rollouts are those of the deploys that go on, by job.
+func (v *View) Rollouts(yield func(*record.Rollout) bool) {
+	ascend(v.records, record.PrefixRollout, record.PrefixRollout, yield)
+}
+
+// Answered returns what the request with an idempotency key was answered, nil
+// when there was none or it is no longer kept.
+func (v *View) Answered(key string) *record.IdempotentReply {
+	m, _ := v.records.Get(record.IdempotencyKey(key))
+	r, _ := m.(*record.IdempotentReply)
+	return r
+}
+
 // Group returns a deploy group, nil when it is unknown or no longer kept.
 func (v *View) Group(id string) *record.Group {
 	m, _ := v.records.Get(record.GroupKey(id))

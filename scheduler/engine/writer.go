@@ -201,7 +201,20 @@ func (w *writer) commit(ctx, settling context.Context, batch []effects) error {
 		}
 	}
 	w.answer(batch)
+	w.ask(batch)
 	return nil
+}
+
+// ask has gates asked, now that what the questions are about is durable.
+func (w *writer) ask(batch []effects) {
+	if w.e.opts.Ask == nil {
+		return
+	}
+	for _, out := range batch {
+		if len(out.ready.Asks) > 0 {
+			w.e.opts.Ask(out.ready.Asks)
+		}
+	}
 }
 
 func (w *writer) answer(batch []effects) {
@@ -357,7 +370,9 @@ func (w *writer) show(group []*record.Entry, batch []effects) {
 	})
 	e.replica.index = w.l.position.Index - 1
 	e.events.begin(incarnation, 0, nil, 0)
-	e.events.publish(identify(incarnation, group, batch), w.l.position.Index-1)
+	events := identify(incarnation, group, batch)
+	e.Stats.published(events)
+	e.events.publish(events, w.l.position.Index-1)
 }
 
 // identify names a batch's events by the entries that hold them, which are as
