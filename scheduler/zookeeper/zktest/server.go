@@ -22,7 +22,11 @@ import (
 	"time"
 )
 
-const jar = "/usr/share/java/zookeeper.jar"
+// jar names those it needs beside it. The other says on standard error what the servers log.
+const (
+	jar    = "/usr/share/java/zookeeper.jar"
+	logJar = "/usr/share/java/slf4j-simple.jar"
+)
 
 // ErrMissing says that there is no ZooKeeper on this machine.
 var ErrMissing = errors.New("needs Debian's package zookeeper, which is not installed")
@@ -31,7 +35,7 @@ var ErrMissing = errors.New("needs Debian's package zookeeper, which is not inst
 type Options struct {
 	Sync bool          // sync to disk, as in production
 	Tick time.Duration // session timeouts are 2 to 20 of these; 0 is 250ms
-	Log  string        // the servers' own log level; "" says nothing
+	Log  string        // the servers' own log level; "" is warn
 	Heap int           // of each server's JVM, in MiB; 0 is 384
 
 	// ReadOnly has a server that is without a quorum serve reads to those who ask for no more.
@@ -42,11 +46,12 @@ type Options struct {
 type Server struct {
 	Address string // host:port for clients
 
-	dir string
+	dir string // has what it logs, too
 	log string
 	mib int
 	ro  bool
 	cmd *exec.Cmd
+	own []*Port
 	do  chan func() // on the thread that starts processes
 }
 
@@ -68,22 +73,22 @@ func StartEnsemble(dir string, n int, o Options) ([]*Server, error) {
 	if o.Tick == 0 {
 		o.Tick = 250 * time.Millisecond
 	}
-	ports, err := freePorts(3 * n)
+	ports, err := claimPorts(3 * n)
 	if err != nil {
 		return nil, err
 	}
 	peers := ""
 	for i := 0; n > 1 && i < n; i++ {
-		peers += fmt.Sprintf("server.%d=127.0.0.1:%d:%d\n", i+1, ports[3*i+1], ports[3*i+2])
+		peers += fmt.Sprintf("server.%d=127.0.0.1:%d:%d\n", i+1, ports[3*i+1].Number, ports[3*i+2].Number)
 	}
 	servers := make([]*Server, n)
 	for i := range servers {
 		servers[i] = &Server{
-			Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[3*i])),
-			dir:     filepath.Join(dir, strconv.Itoa(i+1)), log: o.Log, mib: cmp.Or(o.Heap, 384), ro: o.ReadOnly, do: make(chan func()),
+			Address: ports[3*i].String(), own: ports[3*i : 3*i+3],
+			dir: filepath.Join(dir, strconv.Itoa(i+1)), log: o.Log, mib: cmp.Or(o.Heap, 384), ro: o.ReadOnly, do: make(chan func()),
 		}
 		go servers[i].thread()
-		err = errors.Join(err, servers[i].prepare(i+1, ports[3*i], peers, o), servers[i].Restart())
+		err = errors.Join(err, servers[i].prepare(i+1, ports[3*i].Number, peers, o), servers[i].Restart())
 	}
 	for _, s := range servers {
 		err = errors.Join(err, s.WaitServing(time.Minute))
@@ -104,19 +109,6 @@ func Addresses(servers []*Server) []string {
 		all = append(all, s.Address)
 	}
 	return all
-}
-
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n { // all are open at once, so that no two are the same
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
 
 func (s *Server) prepare(id, port int, peers string, o Options) error {
@@ -151,15 +143,19 @@ func (s *Server) Restart() error {
 		return errors.New("the server runs already")
 	}
 	cmd := exec.Command("java", fmt.Sprintf("-Xmx%dm", s.mib), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-		// Servers that elect repeat what they said at least so often. By default that is up to a
-		// minute, which an election takes when the last word of a server that was killed misleads.
+		// Servers that elect repeat what they said at least so often. By default the wait doubles up
+		// to a minute, and an election takes as long when something that was said was lost.
 		"-Dzookeeper.fastleader.maxNotificationInterval=500",
 		"-Dreadonlymode.enabled="+strconv.FormatBool(s.ro),
-		"-cp", "/etc/zookeeper/conf:/usr/share/java/*",
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel="+cmp.Or(s.log, "warn"), "-Dorg.slf4j.simpleLogger.showDateTime=true",
+		"-cp", jar+":"+logJar,
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
-	if s.log != "" {
-		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
 	}
+	defer log.Close() // the process has its own
+	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	s.do <- func() { started <- cmd.Start() }
@@ -177,8 +173,11 @@ func (s *Server) WaitServing(patience time.Duration) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("zookeeper at %s does not serve after %v", s.Address, patience)
+	said, _ := os.ReadFile(s.logFile())
+	return fmt.Errorf("zookeeper at %s does not serve after %v; it said at last:\n%s", s.Address, patience, said[max(0, len(said)-4<<10):])
 }
+
+func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
 // Kill kills the server as kill -9 does and waits for its end.
 func (s *Server) Kill() {
@@ -223,4 +222,5 @@ func (s *Server) mode() string {
 func (s *Server) Close() {
 	s.Kill()
 	close(s.do)
+	releasePorts(s.own)
 }
