@@ -109,7 +109,9 @@ func (c *Core) bringBack(r *rollout, n int) {
 	if settled > int(r.rec.SettledMost) {
 		rec := c.editRollout(r)
 		rec.SettledMost, rec.ProgressAt = uint32(settled), c.now
-		c.tellDeploy(r.job, r.deploy, "deploy.progressed", fmt.Sprintf("%d of %d instances are back on deploy %d", settled, n, r.rec.Back))
+		if r.rec.StepAt != c.now { // those that never left are not news
+			c.tellDeploy(r.job, r.deploy, "deploy.progressed", fmt.Sprintf("%d of %d instances are back on deploy %d", settled, n, r.rec.Back))
+		}
 	}
 	if settled == n {
 		c.endDeploy(r.job, r.deploy, r.rec.Outcome, r.rec.Cause+fmt.Sprintf("; the instances are back on deploy %d", r.rec.Back))

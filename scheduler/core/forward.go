@@ -17,7 +17,7 @@ const capacityWait = 5_000
 func (c *Core) moveOn(r *rollout, n int) {
 	before, target, last := r.step(n)
 	hold := c.held(r)
-	m := c.newMoves(r, n, target-before)
+	m := c.newMoves(r, n, before, target)
 	settled := 0
 	for i := range n {
 		s := r.job.slot(uint32(i))
@@ -54,9 +54,15 @@ type moves struct {
 	bounded     bool
 }
 
-func (c *Core) newMoves(r *rollout, n, size int) *moves {
+// newMoves counts what a step that moves the instances from before up to target
+// may still do. Instances whose step has not come and that do not serve count as
+// unavailable too; but one at a time may go all the same, or a deploy that would
+// mend them could never begin.
+func (c *Core) newMoves(r *rollout, n, before, target int) *moves {
+	size := target - before
 	m := &moves{rollout: r, gen: r.deploy.class.gen, surge: r.update.SurgeOf(n, size),
 		unavailable: r.update.UnavailableOf(n, size), bounded: !r.first()}
+	allowed, away := m.unavailable, 0
 	for i := range n {
 		s := r.job.slot(uint32(i))
 		if s.staying() > 1 {
@@ -64,7 +70,13 @@ func (c *Core) newMoves(r *rollout, n, size int) *moves {
 		}
 		if s.serving() == nil {
 			m.unavailable--
+			if i < target {
+				away++
+			}
 		}
+	}
+	if away == 0 {
+		m.unavailable = max(m.unavailable, min(allowed, 1))
 	}
 	return m
 }
@@ -140,6 +152,9 @@ func (c *Core) moveOff(m *moves, s *slot, instance uint32, old *task) {
 	case len(s.live) == 1 && m.surge > 0: // never more than the old and the new one
 		m.surge--
 		c.startInstance(m.deploy.class, s, instance)
+		if m.unavailable > 0 {
+			c.wakeRollout(m.rollout, c.now+capacityWait) // crowdedOut is asked then
+		}
 	}
 }
 
@@ -216,9 +231,9 @@ func (c *Core) tooManyFailed(r *rollout, n int) bool {
 		}
 	}
 	if allowed := r.update.Failures.AtMost(n); failed > allowed {
-		why := fmt.Sprintf("instance %d failed %d times, and %d are tolerated", example, r.rec.Failures[example], *r.update.Retries)
+		why := fmt.Sprintf("instance %d failed %s (%s)", example, times(int(r.rec.Failures[example])), tolerated(*r.update.Retries))
 		if allowed > 0 {
-			why = fmt.Sprintf("%d instances failed, and %d are tolerated; %s", failed, allowed, why)
+			why = fmt.Sprintf("%d instances failed (%s); %s", failed, tolerated(allowed), why)
 		}
 		c.failDeploy(r, why+": "+lastWords(r, example))
 		return true
@@ -229,10 +244,24 @@ func (c *Core) tooManyFailed(r *rollout, n int) bool {
 	}
 	_, target, _ := r.step(n)
 	if allowed := checks.Failures.AtMost(target); int(r.rec.StepFailures) > allowed {
-		c.failDeploy(r, fmt.Sprintf("%s: %d tasks failed, and %d are tolerated in this step", r.stepName(), r.rec.StepFailures, allowed))
+		c.failDeploy(r, fmt.Sprintf("%s: tasks failed %s in this step (%s)", r.stepName(), times(int(r.rec.StepFailures)), tolerated(allowed)))
 		return true
 	}
 	return false
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+func tolerated(n int) string {
+	if n == 0 {
+		return "none tolerated"
+	}
+	return fmt.Sprintf("%d tolerated", n)
 }
 
 // lastWords is what the last task of an instance on the new spec ended with.
@@ -248,7 +277,9 @@ func (c *Core) noteSettled(r *rollout, settled, target int) {
 	if settled > int(r.rec.SettledMost) {
 		rec := c.editRollout(r)
 		rec.SettledMost, rec.ProgressAt = uint32(settled), c.now
-		c.tellDeploy(r.job, r.deploy, "deploy.progressed", c.progress(r))
+		if !r.rec.Paused {
+			c.tellDeploy(r.job, r.deploy, "deploy.progressed", c.progress(r))
+		}
 	}
 	switch all := settled >= target; {
 	case all && r.rec.SettledAt == 0:
@@ -283,6 +314,8 @@ func (c *Core) whyNotReady(r *rollout, n int) string {
 			return fmt.Sprintf("instance %d keeps ending soon after its start: %s", i, last.rec.Message)
 		case t.rec.State == taskPending:
 			return fmt.Sprintf("instance %d is pending: %s", i, c.explain(t.class).Summary)
+		case t.rec.State == taskRunning && t.rec.HasHealth && !t.rec.Healthy:
+			return strings.TrimSuffix(fmt.Sprintf("instance %d is unhealthy: %s", i, t.rec.Message), ": ")
 		default:
 			return strings.TrimSuffix(fmt.Sprintf("instance %d is %s: %s", i, StateName(t.rec.State), t.rec.Message), ": ")
 		}

@@ -52,7 +52,7 @@ func (w *world) checkCounts() {
 			goesOn := j.rollout != nil && j.rollout.deploy == d
 			require.True(t, goesOn || d.rec.State.Terminal() || j.rec.Removing, "deploy %d of %s goes on, and nothing remembers how far it is", d.rec.Number, j.rec.Key)
 		}
-		if r := j.rollout; r != nil && !j.rec.Paused && !j.rec.Removing && !r.rec.Paused && (r.rec.Phase == phaseMoving || r.rec.Phase == phaseReturning) {
+		if r := j.rollout; r != nil && !j.rec.Paused && !j.rec.Removing && !r.rec.Paused && !r.rec.PulseMissed && (r.rec.Phase == phaseMoving || r.rec.Phase == phaseReturning) {
 			deploying++
 		}
 		for attribute, values := range j.placed {

@@ -52,12 +52,16 @@ func (c *Core) judgeProgress(r *rollout, n int, step api.Step) {
 	c.failDeploy(r, fmt.Sprintf("no instance became ready for %s: %s", r.update.Deadline, c.whyNotReady(r, target)))
 }
 
+// hearAgain is how long after a subscription, in ms, what happened before it
+// has surely been told.
+const hearAgain = 5_000
+
 // baked says whether the step's instances served for long enough.
 func (c *Core) baked(r *rollout, step api.Step) bool {
 	if step.Bake == 0 || r.rec.Promoted || r.rec.PromotedFully {
 		return true
 	}
-	due := c.since(r.rec.SettledAt) + step.Bake.Millis()
+	due := max(r.rec.SettledAt+step.Bake.Millis(), c.mesos.since+hearAgain)
 	if !c.mesos.subscribed || due > c.now {
 		c.setPhase(r, phaseBaking)
 		c.wakeRollout(r, due)

@@ -148,7 +148,7 @@ func (c *Core) setPhase(r *rollout, phase record.RolloutPhase) {
 // pending soon, for which offers are held.
 func (c *Core) countDeploying(j *job) {
 	r := j.rollout
-	soon := r != nil && !j.rec.Paused && !j.rec.Removing && !j.gone && !r.rec.Paused &&
+	soon := r != nil && !j.rec.Paused && !j.rec.Removing && !j.gone && !r.rec.Paused && !r.rec.PulseMissed &&
 		(r.rec.Phase == phaseMoving || r.rec.Phase == phaseReturning)
 	if soon == j.deploying {
 		return
@@ -196,12 +196,19 @@ func (c *Core) held(r *rollout) string {
 	if pulse == 0 || r.rec.Phase == phaseReturning || r.rec.Phase == phaseKeeping {
 		return ""
 	}
-	until := c.since(r.rec.PulseAt) + pulse
-	if c.now >= until {
-		return fmt.Sprintf("no pulse for %s", r.update.Pulse)
+	if r.rec.PulseMissed {
+		return "its pulse is missing"
 	}
-	c.wakeRollout(r, until)
-	return ""
+	until := c.since(r.rec.PulseAt) + pulse
+	if c.now < until {
+		c.wakeRollout(r, until)
+		return ""
+	}
+	c.editRollout(r).PulseMissed = true
+	c.countDeploying(r.job)
+	why := fmt.Sprintf("no pulse for %s", r.update.Pulse)
+	c.tellDeploy(r.job, r.deploy, "deploy.held", why)
+	return why
 }
 
 // setDeployState moves a deploy to a state by the table.

@@ -44,15 +44,27 @@ func (c *Core) steerRollout(r *rollout, op SteerDeploy, by string) (changed bool
 	case SteerPromote:
 		return c.promote(r, op.Full, by)
 	case SteerPulse:
-		if c.now-r.rec.PulseAt < 1000 {
-			return false, nil // as good as this one
-		}
-		c.editRollout(r).PulseAt = c.now
-		c.touch(r.job)
+		return c.pulse(r), nil
 	case SteerCancel:
 		c.cancelDeploy(r, "cancelled "+by)
 	}
 	return true, nil
+}
+
+// pulse lets a deploy go on for another while.
+func (c *Core) pulse(r *rollout) (changed bool) {
+	if !r.rec.PulseMissed && c.now-r.rec.PulseAt < 1000 {
+		return false // the last one is as good
+	}
+	rec := c.editRollout(r)
+	rec.PulseAt = c.now
+	if rec.PulseMissed {
+		rec.PulseMissed = false
+		c.countDeploying(r.job)
+		c.tellDeploy(r.job, r.deploy, "deploy.goes_on", "its pulse is back")
+	}
+	c.touch(r.job)
+	return true
 }
 
 func (c *Core) pauseDeploy(r *rollout, reason string) {

@@ -94,6 +94,9 @@ func (h *timers) pop(now int64) (timer, bool) {
 	h.heap[0] = h.heap[last]
 	h.heap[last] = timer{}
 	h.heap = h.heap[:last]
+	if most := cap(h.heap); most > 1024 && last < most/4 {
+		h.heap = append(make([]timer, 0, most/2), h.heap...) // as after 100,000 launches
+	}
 	for i := 0; ; {
 		least := i
 		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {

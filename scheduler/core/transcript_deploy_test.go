@@ -81,6 +81,8 @@ func (w *world) doDeploy(what string, args []string, command string) {
 		w.request(SkipHealth{Job: args[0]})
 	case "serve":
 		w.serve(args[0])
+	case "settle":
+		w.settle(args[0])
 	case "deploys":
 		w.printDeploys(args[0])
 	case "endpoints":
@@ -133,6 +135,33 @@ func (w *world) serve(job string) {
 			w.out.WriteString(line)
 		}
 	}
+}
+
+// settle has everything of a job go well until nothing more happens, and tells
+// only what deploys do.
+func (w *world) settle(job string) {
+	out := w.out
+	for range 30 {
+		w.out = new(strings.Builder)
+		pending := w.core.queue.pending
+		if pending > 0 {
+			w.step(Offers{[]Offer{w.offer([]string{"a1", "cpus=64", "mem=65536"})}})
+		}
+		w.serve(job)
+		w.wait(6000)
+		quiet := w.out.String()
+		told := false
+		for line := range strings.Lines(quiet) {
+			told = told || strings.Contains(line, "task.")
+			if strings.Contains(line, "deploy.") || strings.Contains(line, "deploy_group.") || strings.Contains(line, "task.stopping") {
+				out.WriteString(line)
+			}
+		}
+		if !told && pending == 0 {
+			break
+		}
+	}
+	w.out = out
 }
 
 func (w *world) printDeploys(job string) {

@@ -38,6 +38,7 @@ var update = flag.Bool("update", false, "write the transcripts as they are now")
 //	> wait 5s                     steps whenever core asked to be
 //	> run JOB [n=2] [group=g] [priority=1] [retries=1] [p.NAME=VALUE]
 //	> kill ID | cancel JOB RUN | scale JOB N [10m] | pause JOB [10m] | resume JOB | remove JOB
+//	> settle JOB                  and so on with what follows, until nothing does
 //	> serve JOB                   all pending tasks of a job are launched, run, and are ready
 //	> fail over                   throw the core away, load what was durable
 //	> tasks | runs | pending | timeline ID | deploys JOB | endpoints JOB | groups
@@ -259,7 +260,7 @@ func (w *world) do(command string) {
 		w.request(ScaleJob{Job: args[0], Instances: w.int(args[1]), Until: w.until(args[2:])})
 	case "pause":
 		w.request(PauseJob{Job: args[0], Reason: "asked", Until: w.until(args[1:])})
-	case "group", "rollback", "bounce", "restart", "deploy", "gate", "skip-health", "check-health", "cancel-group", "serve", "deploys", "endpoints", "groups":
+	case "group", "rollback", "bounce", "restart", "deploy", "gate", "skip-health", "check-health", "cancel-group", "serve", "settle", "deploys", "endpoints", "groups":
 		w.doDeploy(words[0], args, command)
 	case "resume":
 		w.request(ResumeJob{Job: args[0]})

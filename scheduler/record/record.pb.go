@@ -1140,9 +1140,10 @@ type Rollout struct {
 	Cause            string                 `protobuf:"bytes,25,opt,name=cause,proto3" json:"cause,omitempty"`                                                                                   // of returning
 	Resumed          bool                   `protobuf:"varint,26,opt,name=resumed,proto3" json:"resumed,omitempty"`                                                                              // the deploy ended a pause, which a failure brings back
 	KeepUntil        int64                  `protobuf:"varint,27,opt,name=keep_until,json=keepUntil,proto3" json:"keep_until,omitempty"`
-	AllAtOnce        bool                   `protobuf:"varint,28,opt,name=all_at_once,json=allAtOnce,proto3" json:"all_at_once,omitempty"`  // a bounce that is not incremental
-	OneByOne         bool                   `protobuf:"varint,29,opt,name=one_by_one,json=oneByOne,proto3" json:"one_by_one,omitempty"`     // an incremental bounce
-	GatePassed       bool                   `protobuf:"varint,30,opt,name=gate_passed,json=gatePassed,proto3" json:"gate_passed,omitempty"` // in this step
+	AllAtOnce        bool                   `protobuf:"varint,28,opt,name=all_at_once,json=allAtOnce,proto3" json:"all_at_once,omitempty"`     // a bounce that is not incremental
+	OneByOne         bool                   `protobuf:"varint,29,opt,name=one_by_one,json=oneByOne,proto3" json:"one_by_one,omitempty"`        // an incremental bounce
+	GatePassed       bool                   `protobuf:"varint,30,opt,name=gate_passed,json=gatePassed,proto3" json:"gate_passed,omitempty"`    // in this step
+	PulseMissed      bool                   `protobuf:"varint,31,opt,name=pulse_missed,json=pulseMissed,proto3" json:"pulse_missed,omitempty"` // it stands still until the next pulse
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1383,6 +1384,13 @@ func (x *Rollout) GetOneByOne() bool {
 func (x *Rollout) GetGatePassed() bool {
 	if x != nil {
 		return x.GatePassed
+	}
+	return false
+}
+
+func (x *Rollout) GetPulseMissed() bool {
+	if x != nil {
+		return x.PulseMissed
 	}
 	return false
 }
@@ -2599,7 +2607,7 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\n" +
 	"LinksEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa2\b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\b\n" +
 	"\aRollout\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
 	"\x06deploy\x18\x02 \x01(\rR\x06deploy\x125\n" +
@@ -2636,7 +2644,8 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\n" +
 	"one_by_one\x18\x1d \x01(\bR\boneByOne\x12\x1f\n" +
 	"\vgate_passed\x18\x1e \x01(\bR\n" +
-	"gatePassed\x1a;\n" +
+	"gatePassed\x12!\n" +
+	"\fpulse_missed\x18\x1f \x01(\bR\vpulseMissed\x1a;\n" +
 	"\rFailuresEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xb0\x03\n" +
