@@ -155,8 +155,7 @@ func (c *Core) returnInstance(m *moves, s *slot, instance uint32, turn bool) {
 // judgeReturn ends a return that makes no progress.
 func (c *Core) judgeReturn(r *rollout, n int) {
 	if !c.mesos.subscribed {
-		c.wakeRollout(r, c.now+r.update.Deadline.Millis()) // it counts from the subscription on
-		return
+		return // subscribed looks again
 	}
 	if due := c.since(r.rec.ProgressAt) + r.update.Deadline.Millis(); due > c.now {
 		c.wakeRollout(r, due)

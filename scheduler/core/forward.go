@@ -58,10 +58,6 @@ type moves struct {
 // may still do. Instances whose step has not come and that do not serve count as
 // unavailable too; but one at a time may go all the same, or a deploy that would
 // mend them could never begin.
-// newMoves counts what a step that moves the instances from before up to target
-// may still do. Instances whose step has not come and that do not serve count as
-// unavailable too; but one at a time may go all the same, or a deploy that would
-// mend them could never begin.
 func (c *Core) newMoves(r *rollout, n, before, target int) *moves {
 	size := target - before
 	m := &moves{rollout: r, gen: r.deploy.class.gen, surge: r.update.SurgeOf(n, size),

@@ -32,8 +32,7 @@ func (c *Core) judgeStep(r *rollout, n int, last bool) {
 func (c *Core) judgeProgress(r *rollout, n int, step api.Step) {
 	deadline := r.update.Deadline.Millis()
 	if !c.mesos.subscribed {
-		c.wakeRollout(r, c.now+deadline) // it counts from the subscription on
-		return
+		return // subscribed looks again
 	}
 	_, target, _ := r.step(n)
 	if r.rec.SettledFirst != 0 {
@@ -62,12 +61,14 @@ func (c *Core) baked(r *rollout, step api.Step) bool {
 		return true
 	}
 	due := max(r.rec.SettledAt+step.Bake.Millis(), c.mesos.since+hearAgain)
-	if !c.mesos.subscribed || due > c.now {
-		c.setPhase(r, phaseBaking)
-		c.wakeRollout(r, due)
-		return false
+	if c.mesos.subscribed && due <= c.now {
+		return true
 	}
-	return true
+	c.setPhase(r, phaseBaking)
+	if c.mesos.subscribed {
+		c.wakeRollout(r, due)
+	}
+	return false
 }
 
 // gateRetry is how long after the interval a question that was lost is asked

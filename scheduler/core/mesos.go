@@ -56,6 +56,7 @@ func (c *Core) subscribed(e Subscribed) {
 	m := &c.mesos
 	m.subscribed, m.since, m.master = true, c.now, e.Master
 	c.emit(&record.Event{Type: "scheduler.subscribed", Message: e.Master})
+	c.touchRollouts()
 	stopping := c.launchedTasks(func(t *task) bool {
 		t.answered = true // or it never will be: an older subscription's calls are refused
 		return t.stopping()

@@ -15,6 +15,8 @@ type Observed struct {
 	Master       string
 	// Agents by host name, then id.
 	Agents []AgentStatus
+	// Overhead is what an executor takes beside its task.
+	Overhead Amounts
 	// Pending reasons by job.
 	Pending map[string][]api.PendingReason
 	// Gauges for metrics.
@@ -27,6 +29,9 @@ type AgentStatus struct {
 	Attributes    Attributes
 	Total         Amounts // zero when the master did not tell
 	Offered       Amounts
+	Holds         bool    // some of it is on offer
+	Ports         int     // on offer
+	Used          Amounts // by our tasks, their executors included
 	Tasks         int
 	Active        bool
 }
@@ -39,13 +44,14 @@ const explainMost = 200
 // and then, not at every step.
 func (c *Core) Observe() *Observed {
 	o := &Observed{
-		Subscribed: c.mesos.subscribed, SubscribedAt: c.mesos.since, Master: c.mesos.master,
+		Subscribed: c.mesos.subscribed, SubscribedAt: c.mesos.since, Master: c.mesos.master, Overhead: c.cfg.Overhead,
 		Pending: map[string][]api.PendingReason{}, PendingTasks: c.queue.pending, OffersHeld: len(c.pool.holders),
 	}
 	for _, a := range c.pool.agents {
 		o.LiveTasks += a.tasks
 		o.Agents = append(o.Agents, AgentStatus{ID: a.id, Host: a.host, URL: a.url, Attributes: a.attributes,
-			Total: a.total, Offered: a.free, Tasks: a.tasks, Active: a.active})
+			Total: a.total, Offered: a.free,
+			Holds: len(a.offers) > 0, Ports: a.nports, Used: a.used, Tasks: a.tasks, Active: a.active})
 	}
 	slices.SortFunc(o.Agents, func(a, b AgentStatus) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.ID, b.ID))

@@ -2,6 +2,8 @@ package core
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -28,6 +30,9 @@ type rollout struct {
 	job    *job
 	deploy *deploy
 	update *api.Update
+
+	targets   []int // of its steps, for targetsOf instances
+	targetsOf int
 
 	wakeAt int64 // when a timerDeploy is due, 0 when none is
 	// The gate was asked last at askedAt; asked: it has not answered.
@@ -117,8 +122,10 @@ func (r *rollout) step(n int) (before, target int, last bool) {
 	if r.first() {
 		return 0, n, true
 	}
-	targets := r.update.Targets(n)
-	i := int(r.rec.Step)
+	if r.targets == nil || r.targetsOf != n {
+		r.targets, r.targetsOf = r.update.Targets(n), n
+	}
+	targets, i := r.targets, int(r.rec.Step)
 	if i >= len(targets)-1 { // also when fewer are wanted now
 		i, last = len(targets)-1, true
 	}
@@ -161,11 +168,22 @@ func (c *Core) countDeploying(j *job) {
 	}
 }
 
+// touchRollouts has every deploy that goes on looked at: what it waits for
+// counts from now on.
+func (c *Core) touchRollouts() {
+	for _, key := range slices.Sorted(maps.Keys(c.jobs)) {
+		if j := c.jobs[key]; j.rollout != nil {
+			c.touch(j)
+		}
+	}
+}
+
 // wakeRollout has a job looked at at a time, Unix ms.
 func (c *Core) wakeRollout(r *rollout, at int64) {
 	if r.wakeAt > c.now && r.wakeAt <= at {
 		return // it is looked at before
 	}
+	at = max(at, c.now+1)
 	r.wakeAt = at
 	c.timers.add(timer{at: at, kind: timerDeploy, job: r.job})
 }
