@@ -24,16 +24,23 @@ type builder struct {
 	key      string   // team/stage/name, once it is known
 	notes    map[strict.Position][]string
 	spoiled  map[strict.Position]bool // values that were told about already
-	problems []strict.Problem
-	// where problems are that are in no file: "--set replicas=two".
-	elsewhere map[string]string
-	visited   int
-	grown     int // bytes of text that was filled in
-	sums      []Checksum
+	problems []trouble
+	open     []string // variables that are being filled in
+	visited  int
+	grown    int // bytes of text that was filled in
+	sums     []Checksum
 }
 
-func (b *builder) fail(at strict.Position, path, format string, args ...any) {
-	b.problems = append(b.problems, strict.Problem{Path: path, Message: fmt.Sprintf(format, args...), At: at})
+// trouble is a problem of a job.
+type trouble struct {
+	strict.Problem
+	where   string // of what is in no file: "--set replicas=two"
+	context []string
+}
+
+func (b *builder) fail(at strict.Position, path, format string, args ...any) *trouble {
+	b.problems = append(b.problems, trouble{Problem: strict.Problem{Path: path, Message: fmt.Sprintf(format, args...), At: at}})
+	return &b.problems[len(b.problems)-1]
 }
 
 // build returns the job, or nil after it told everything that is wrong.
@@ -54,7 +61,9 @@ func (b *builder) build(tree *strict.Node) *Job {
 	spec, problems := api.SpecFromTree(tree)
 	for _, p := range problems {
 		if !b.spoiled[p.At] && (p.Path != "job" || b.key != "" || field(b.layer, "job") == nil) {
-			b.problems = append(b.problems, p)
+			// Which names a spec has is not all that there is.
+			p.Message = strings.Replace(p.Message, "; known here: job,", "; known here: "+strings.Join(ownNames, ", ")+", job,", 1)
+			b.problems = append(b.problems, trouble{Problem: p})
 		}
 	}
 	if len(b.problems) > 0 {
@@ -65,7 +74,7 @@ func (b *builder) build(tree *strict.Node) *Job {
 		spec.Artifacts[c.Artifact].SHA256 = ""
 	}
 	_, stage, _, _ := api.ParseJobKey(spec.Job)
-	job := &Job{Spec: *spec, File: b.src.name, Line: b.at.Line, Stage: stage, Checksums: b.sums}
+	job := &Job{Spec: *spec, File: b.src.name, Line: b.at.Line, Stage: stage, Checksums: b.sums, at: b.at}
 	job.Confirm = stage == "prod" || stage == "production"
 	if confirm != nil {
 		job.Confirm = *confirm
@@ -75,13 +84,13 @@ func (b *builder) build(tree *strict.Node) *Job {
 
 // report tells the problems, those in the job's own file first.
 func (b *builder) report() {
-	rank := func(p strict.Problem) int {
+	rank := func(p trouble) int {
 		if p.At.File == b.src.name {
 			return 0
 		}
 		return 1
 	}
-	slices.SortStableFunc(b.problems, func(x, y strict.Problem) int {
+	slices.SortStableFunc(b.problems, func(x, y trouble) int {
 		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(x.At.File, y.At.File),
 			cmp.Compare(x.At.Line, y.At.Line), cmp.Compare(x.At.Column, y.At.Column))
 	})
@@ -90,11 +99,15 @@ func (b *builder) report() {
 			b.more += p.More
 			continue
 		}
-		told := b.problem(p)
-		if where := b.elsewhere[p.Path]; where != "" && p.At.File == "" {
-			told.Where = where
+		told := b.problem(p.Problem)
+		if p.where != "" {
+			told.Where = p.where
 		}
-		told.Context = append(slices.Clone(b.notes[p.At]), b.trail.of(p.At.File)...)
+		told.Context = append(p.context, b.notes[p.At]...)
+		if below, is := b.laid[p.At]; is {
+			told.Context = append(told.Context, fmt.Sprintf("laid on %s:%d", below.File, below.Line))
+		}
+		told.Context = append(told.Context, b.trail.of(p.At.File)...)
 		told.jobs = []string{b.key}
 		b.add(told)
 	}
@@ -215,10 +228,10 @@ func (b *builder) artifacts(tree *strict.Node) {
 
 // checksumOf takes sha256_from out of an artifact.
 func (b *builder) checksumOf(i int, a *strict.Node, at *place) *strict.Node {
-	for _, f := range a.Fields {
-		if f.Name != checksumField && nearest.Name(f.Name, []string{"sha256", checksumField}) == checksumField {
+	for i, f := range a.Fields {
+		if f.Name != checksumField && meansChecksum(f.Name) {
 			b.fail(f.At, at.field(f.Name).String(), "unknown field %q: did you mean %q?", strict.Shorten(f.Name), checksumField)
-			a = without(a, f.Name)
+			a.Fields[i].Name = checksumField
 		}
 	}
 	from := field(a, checksumField)
@@ -226,13 +239,14 @@ func (b *builder) checksumOf(i int, a *strict.Node, at *place) *strict.Node {
 		return without(a, checksumField)
 	}
 	path := at.field(checksumField)
-	if f := field(a, "sha256"); f != nil {
+	if field(a, "sha256") != nil {
 		b.fail(from.At, path.String(), "is one checksum too many: there is sha256 already")
+		a = without(a, "sha256")
 	}
 	a = without(a, checksumField)
 	where := b.text(from, path)
 	if where == nil {
-		b.spoil(a)
+		b.spoiled[from.At] = true
 	} else if problem := checksumURL(where.Text); problem != "" {
 		b.fail(from.At, path.String(), "%q %s", strict.Shorten(where.Text), problem)
 	} else {
@@ -246,12 +260,10 @@ func (b *builder) checksumOf(i int, a *strict.Node, at *place) *strict.Node {
 	return a
 }
 
-// spoil leaves untold what else is wrong with the values of n.
-func (b *builder) spoil(n *strict.Node) {
-	b.spoiled[n.At] = true
-	for _, f := range n.Fields {
-		b.spoil(f.Value)
-	}
+// meansChecksum says whether a field of an artifact was meant to be
+// sha256_from.
+func meansChecksum(name string) bool {
+	return name == checksumField || nearest.Name(name, []string{"sha256", checksumField}) == checksumField
 }
 
 // absoluteURI returns a relative file:// URI that was written in a file of dir

@@ -170,7 +170,7 @@ func (u *unit) stages() {
 	case slices.ContainsFunc(all.Fields, func(f strict.Field) bool { return f.Name == chosen }):
 		// The job is not in this stage, and says so.
 	default:
-		u.refuse(fmt.Sprintf("there is no stage %q: %s", strict.Shorten(chosen), choices(chosen, names)))
+		u.refuse(fmt.Sprintf("there is no stage %q%s", strict.Shorten(chosen), choices(chosen, names)))
 	}
 }
 
@@ -180,16 +180,17 @@ func (u *unit) refuse(message string) {
 	u.add(Problem{Where: u.src.name, File: u.src.name, Message: message, Context: u.trail.of(u.src.name)})
 }
 
-// choices names what there is, the nearest to what was given first.
+// choices names what there is, the nearest to what was given first, as the end
+// of a sentence.
 func choices(given string, names []string) string {
 	near := strict.Nearest(given, names)
 	if near == "" {
-		return "there is " + strings.Join(names, ", ")
+		return "; known: " + strings.Join(names, ", ")
 	}
-	text := fmt.Sprintf("did you mean %q?", near)
+	text := fmt.Sprintf(": did you mean %q?", near)
 	if len(names) > 1 {
 		others := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == near })
-		text += " There is " + strings.Join(append([]string{near}, others...), ", ")
+		text += " Known: " + strings.Join(append([]string{near}, others...), ", ")
 	}
 	return text
 }

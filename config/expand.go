@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -67,6 +68,7 @@ func (b *builder) expand(n *strict.Node, p *place) *strict.Node {
 			}
 			if strings.Contains(f.Name, "${") && variableAt.MatchString(f.Name) {
 				b.fail(f.At, p.field(f.Name).String(), "variables are filled in in values, not in names")
+				b.spoiled[f.At] = true
 			}
 			out.Fields = append(out.Fields, f)
 		}
@@ -78,7 +80,7 @@ func (b *builder) expand(n *strict.Node, p *place) *strict.Node {
 		}
 		return out
 	case strict.String:
-		if !p.inArtifact(checksumField) { // later, when the URI is known
+		if p == nil || !p.inArtifact(p.name) || !meansChecksum(p.name) { // that is later, when the URI is known
 			return b.fill(n, p)
 		}
 	}
@@ -198,23 +200,29 @@ func (b *builder) meant(r reference) bool {
 	return r.name != "" || word != strings.ToUpper(word) && b.vars[strings.ToLower(word)] != nil
 }
 
+// malformed tells what begins like a variable and is none.
 func (b *builder) malformed(n *strict.Node, p *place, r reference) {
-	word := strings.Trim(r.raw, "${}")
-	switch low := strings.ToLower(word); {
-	case b.vars[low] != nil && (r.closed || r.name != ""):
-		b.wrong(n, p, r, "%s is not a variable: did you mean ${%s}?%s", r.raw, low, b.escape(p, r))
+	low := strings.ToLower(strings.Trim(r.raw, "${}"))
+	raw := r.raw
+	if end := strings.IndexAny(n.Text[r.begin:], "}\n"); end > 0 && end < 40 && n.Text[r.begin+end] == '}' {
+		raw = n.Text[r.begin : r.begin+end+1]
+	}
+	switch {
+	case b.vars[low] != nil:
+		b.wrong(n, p, r, "%s is not a variable: did you mean ${%s}? Or %s", raw, low, escape(p, raw))
 	case r.closed:
-		b.wrong(n, p, r, "%s is not a variable's name: they are lower-case letters, digits and _; write $%s for the text itself", r.raw, r.raw)
+		b.wrong(n, p, r, "%s is not a variable's name, which is lower-case letters, digits and _; %s", raw, escape(p, raw))
 	default:
-		b.wrong(n, p, r, "%s is not how a variable is written: ${name}; write $${ for the text ${", r.raw)
+		b.wrong(n, p, r, "%s is not how a variable is written, ${name}; %s", raw, escape(p, raw))
 	}
 }
 
-func (b *builder) escape(p *place, r reference) string {
+// escape says how to write what was not meant to be filled in.
+func escape(p *place, raw string) string {
 	if p.shell() {
-		return fmt.Sprintf(" Write $%s for a variable of the shell", r.raw)
+		return fmt.Sprintf("write $%s for a variable of the shell", raw)
 	}
-	return ""
+	return fmt.Sprintf("write $%s for the text itself", raw)
 }
 
 // lookup returns the variable of a reference, nil when it has no value, which
@@ -236,7 +244,14 @@ func (b *builder) lookup(n *strict.Node, p *place, r reference) *variable {
 		b.spoiled[n.At] = true // what is wrong with job is told
 	default:
 		known := append(append([]string{}, b.names...), "team", "stage", "name")
-		b.wrong(n, p, r, "%s is not a variable: %s%s", r.raw, references(r.name, known), b.escape(p, r))
+		if b.vars["uri"] != nil {
+			known = append(known, "uri")
+		}
+		if near := strict.Nearest(r.name, known); near != "" {
+			b.wrong(n, p, r, "%s is not a variable: did you mean ${%s}? Or %s", r.raw, near, escape(p, r.raw))
+			break
+		}
+		b.wrong(n, p, r, "%s is not a variable; known: %s; %s", r.raw, strings.Join(known, ", "), escape(p, r.raw))
 	}
 	return nil
 }
@@ -251,15 +266,6 @@ func missingBuiltIn(name string) string {
 	return "${" + name + "} follows from what job says, and cannot be used in it"
 }
 
-// references is choices, written as in job files.
-func references(given string, names []string) string {
-	text := choices(given, names)
-	for _, name := range names {
-		text = strings.Replace(text, fmt.Sprintf("%q", name), "${"+name+"}", 1)
-	}
-	return text
-}
-
 // wrong tells a problem at a reference, and nothing more about its value.
 func (b *builder) wrong(n *strict.Node, p *place, r reference, format string, args ...any) {
 	b.spoiled[n.At] = true
@@ -272,11 +278,10 @@ func (b *builder) note(at strict.Position, v *variable) {
 	if v.origin == "" {
 		return
 	}
-	what := v.result.Describe()
-	if v.result.Kind == strict.String {
-		what = shown(v.result)
+	text := fmt.Sprintf("${%s} is %s, from %s", v.name, v.result.Describe(), v.origin)
+	if !slices.Contains(b.notes[at], text) {
+		b.notes[at] = append(b.notes[at], text)
 	}
-	b.notes[at] = append(b.notes[at], fmt.Sprintf("${%s} is %s, from %s", v.name, what, v.origin))
 }
 
 // locate returns where the nth occurrence, from 0, of text is from a position

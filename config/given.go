@@ -107,7 +107,7 @@ func (s *session) unknownValues() {
 		case len(names) == 0:
 			p.Message = fmt.Sprintf("there is no variable %q: none is declared", strict.Shorten(name))
 		default:
-			p.Message = fmt.Sprintf("there is no variable %q: %s", strict.Shorten(name), choices(name, names))
+			p.Message = fmt.Sprintf("there is no variable %q%s", strict.Shorten(name), choices(name, names))
 		}
 		s.add(p)
 	}

@@ -24,6 +24,8 @@ type Job struct {
 	// Checksums that Resolve reads. Until then their artifacts have none, and a
 	// scheduler refuses the spec.
 	Checksums []Checksum
+
+	at strict.Position // where it begins
 }
 
 // Options of reading job files.
@@ -87,6 +89,7 @@ type session struct {
 	given   givenValues
 	// known are the names of all variables that a job has, declared or built in.
 	known map[string]bool
+	laid  map[strict.Position]strict.Position // maps on others, by where they are
 	found []Problem
 	told  map[string]int // lines of found, by their place among them
 	more  int            // problems that are not told
@@ -97,7 +100,8 @@ type session struct {
 }
 
 func newSession(o Options) *session {
-	return &session{o: o, sources: map[string]*source{}, files: map[string]file{}, known: map[string]bool{}, told: map[string]int{}}
+	return &session{o: o, sources: map[string]*source{}, files: map[string]file{}, known: map[string]bool{}, told: map[string]int{},
+		laid: map[strict.Position]strict.Position{}}
 }
 
 // add tells a problem unless it was told, or too many were. It says of the
@@ -162,7 +166,7 @@ func (s *session) top(src *source, err *Error) {
 	lines := map[string]Job{}
 	for _, j := range s.jobs[first:] {
 		if other, twice := lines[j.Spec.Job]; twice {
-			s.fail(strict.Position{Line: j.Line, Column: 1, File: j.File}, "job", "%s is a job on line %d of %s already", j.Spec.Job, other.Line, other.File)
+			s.fail(j.at, "job", "%s is a job on line %d of %s already", j.Spec.Job, other.Line, other.File)
 		}
 		lines[j.Spec.Job] = j
 	}

@@ -79,6 +79,9 @@ func (s *session) put(out *strict.Node, places index, f strict.Field, l level) {
 	}
 	f.Removed, f.Merged = removes(f.Value), false
 	if !f.Removed {
+		if below != nil && below.Kind == strict.Map && f.Value.Kind == strict.Map {
+			s.laid[f.At], s.laid[f.Value.At] = below.At, below.At
+		}
 		f.Value = s.overlay(below, f.Value, l.of(f.Name))
 	}
 	if i >= 0 {

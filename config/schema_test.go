@@ -44,16 +44,20 @@ var mostEntries = map[string]int{
 	"parameters": 100, "variables": 200, "stages": maxStages, "health.http.fail_at_once": 100, "update.batch": 100, "update.steps": 100,
 }
 
-// patterns of strings, and of the names in maps.
+// namesIn are patterns of the names in maps.
+var namesIn = map[string]string{
+	"env":        `^[A-Za-z_][A-Za-z0-9_]{0,254}$`,
+	"parameters": `^[a-z][a-z0-9_-]{0,62}$`,
+	"stages":     stageName.String(),
+	"variables":  variableName.String(),
+}
+
+// patterns of strings.
 var patterns = map[string]string{
 	"job":                `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?){1,2}$`,
 	"ports[]":            `^[a-z][a-z0-9_-]{0,31}$`,
 	"user":               `^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`,
-	"env.*":              `^[A-Za-z_][A-Za-z0-9_]{0,254}$`,
-	"parameters.*":       `^[a-z][a-z0-9_-]{0,62}$`,
 	"artifacts[].sha256": `^[0-9a-fA-F]{64}$`,
-	"stages.*":           stageName.String(),
-	"variables.*":        variableName.String(),
 }
 
 // TestSchemaIsCurrent writes docs/job-file.schema.json with -update.
@@ -123,6 +127,35 @@ func TestExamplesFollowTheSchema(t *testing.T) {
 		return nil
 	}))
 	require.GreaterOrEqual(t, n, 5)
+}
+
+// TestSchemaAcceptsWhatLoads: an editor tells no mistake in a file that is
+// right.
+func TestSchemaAcceptsWhatLoads(t *testing.T) {
+	t.Parallel()
+	schema := compiledSchema(t)
+	scripts, err := filepath.Glob("testdata/load/*.txt")
+	require.NoError(t, err)
+	n := 0
+	for _, path := range scripts {
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		input, want, _ := strings.Cut(string(data), "-- want --\n")
+		if !strings.HasPrefix(want, "job: ") {
+			continue
+		}
+		for _, file := range append(strings.Split(input, "-- ")[1:], "rendered.yaml --\n"+want) {
+			name, text, _ := strings.Cut(file, " --\n")
+			if strings.HasPrefix(name, "vars") || name == "one.yaml" && !strings.Contains(text, "job") || name == "two.yaml" {
+				continue // values
+			}
+			for _, doc := range editorSees(t, text) {
+				require.NoError(t, schema.Validate(doc), "%s: %s", path, name)
+				n++
+			}
+		}
+	}
+	require.Greater(t, n, 20)
 }
 
 func TestSchemaTellsMistakes(t *testing.T) {

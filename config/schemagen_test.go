@@ -212,7 +212,7 @@ func (w *schemaWriter) list(t reflect.Type, key, path string) object {
 
 func (w *schemaWriter) mapping(t reflect.Type, key, path string) object {
 	s := object{"type": "object", "additionalProperties": object{"anyOf": []object{w.value(t.Elem(), key, path+".*"), {"type": "null"}}}}
-	if p := patterns[path+".*"]; p != "" {
+	if p := namesIn[path]; p != "" {
 		s["propertyNames"] = object{"pattern": p}
 	}
 	if most, is := mostEntries[path]; is {

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 
+	"github.com/perigee-sched/perigee/api/nearest"
 	"github.com/perigee-sched/perigee/api/strict"
 )
 
@@ -137,7 +140,7 @@ func (s *session) follow(src *source, n *strict.Node, field string, open []*sour
 		return fail("is one file too many: at most %d may lead to one another", maxNested)
 	}
 	if err := regular(path); err != nil {
-		return fail("%s cannot be read: %s; the path starts from the directory of %s", path, reason(err), src.name)
+		return fail("%s cannot be read: %s%s", path, reason(err), similar(path, src.name))
 	}
 	next, err := s.read(path)
 	if err != nil {
@@ -158,6 +161,25 @@ func (s *session) follow(src *source, n *strict.Node, field string, open []*sour
 		return nil
 	}
 	return next
+}
+
+// similar names the file that a path was likely meant to be, or says where
+// paths start.
+func similar(path, from string) string {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) > 10_000 {
+		return "; the path starts from the directory of " + from
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	stem := func(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }
+	near := nearest.Name(filepath.Base(path), names)
+	if near != "" && near != filepath.Base(path) && nearest.Name(stem(filepath.Base(path)), []string{stem(near)}) != "" {
+		return fmt.Sprintf("; did you mean %s?", filepath.Join(filepath.Dir(path), near))
+	}
+	return "; the path starts from the directory of " + from
 }
 
 var past = map[string]string{"extends": "extended", "include": "included"}
@@ -294,9 +316,12 @@ func several(n *strict.Node) []*strict.Node {
 }
 
 func (c *shape) jobs(n *strict.Node) {
-	if n.Kind != strict.List || len(n.Items) == 0 {
+	if n.Kind != strict.List {
 		c.want(n, "jobs", "a list of jobs")
 		return
+	}
+	if len(n.Items) == 0 {
+		c.fail(n.At, "jobs", "is empty: it wants a list of jobs")
 	}
 	for i, item := range n.Items {
 		path := strict.Index("jobs", i)
@@ -304,16 +329,16 @@ func (c *shape) jobs(n *strict.Node) {
 			c.want(item, path, "a map with what is different in this job")
 			continue
 		}
-		for _, name := range topOnly {
-			if f := item.Field(name); f != nil {
-				c.fail(f.At, strict.Join(path, name), "belongs at the top of the document, for all of its jobs")
+		for _, f := range item.Fields {
+			if slices.Contains(topOnly, f.Name) {
+				c.fail(f.At, strict.Join(path, f.Name), "belongs at the top of the document, for all of its jobs")
 			}
 		}
 		c.layer(item, path)
 	}
 }
 
-// layer checks what a document, a job in a list and a stage may all have.
+// layer checks what a document and a job in a list may both have.
 func (c *shape) layer(n *strict.Node, path string) {
 	if v := n.Field("variables"); v != nil {
 		c.variables(v, strict.Join(path, "variables"))
@@ -328,7 +353,10 @@ func (c *shape) layer(n *strict.Node, path string) {
 	switch {
 	case stages == nil || removes(stages):
 		return
-	case stages.Kind != strict.Map || len(stages.Fields) == 0:
+	case stages.Kind == strict.Map && len(stages.Fields) == 0:
+		c.fail(stages.At, strict.Join(path, "stages"), "is empty: it wants what is different in each stage")
+		return
+	case stages.Kind != strict.Map:
 		c.want(stages, strict.Join(path, "stages"), "a map with what is different in each stage")
 		return
 	case len(stages.Fields) > maxStages:
@@ -356,5 +384,7 @@ func (c *shape) stage(f strict.Field, path string) {
 			c.fail(inner.At, strict.Join(path, inner.Name), "is not a stage's to say: it belongs beside stages")
 		}
 	}
-	c.layer(f.Value, path)
+	if v := f.Value.Field("variables"); v != nil {
+		c.variables(v, strict.Join(path, "variables"))
+	}
 }

@@ -90,12 +90,16 @@ func (c *shape) declaration(f strict.Field, path string) {
 	}
 	at := func(name string) strict.Position { return f.Value.Field(name).At }
 	if d.Type != "" && !slices.Contains(variableTypes, string(d.Type)) {
-		c.fail(at("type"), path+".type", "%q is not known: it must be %s", strict.Shorten(string(d.Type)), strings.Join(variableTypes, ", "))
+		c.fail(at("type"), path+".type", "%q is not a type%s", strict.Shorten(string(d.Type)), choices(string(d.Type), variableTypes))
 	}
 	if _, err := regexp.Compile(d.Pattern); err != nil {
 		c.fail(at("pattern"), path+".pattern", "is not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
-	if def := f.Value.Field("default"); def != nil && d.Required {
+	def := f.Value.Field("default")
+	if def != nil && def.Kind == strict.Map {
+		c.want(def, path+".default", "a value or a list")
+	}
+	if def != nil && d.Required {
 		c.fail(def.At, path+".default", "contradicts required: true, which asks for a value to be given; leave out one of them")
 	}
 }
@@ -124,7 +128,7 @@ func builtIn(name, value string) *variable {
 
 // declare takes a job's variables.
 func (b *builder) declare(n *strict.Node) {
-	b.vars, b.elsewhere = map[string]*variable{}, map[string]string{}
+	b.vars = map[string]*variable{}
 	for _, name := range builtIns {
 		b.known[name] = true
 	}
@@ -151,11 +155,14 @@ func (b *builder) variable(name string) *variable {
 	}
 	path := strict.Join("variables", name)
 	if v.state == busy {
-		b.fail(v.at, path, "refers to itself through ${%s}", name)
+		circle := append(b.open[slices.Index(b.open, name):len(b.open):len(b.open)], name)
+		b.fail(v.at, path, "refers to itself: %s", strings.Join(circle, " → "))
 		v.state = done
 		return v
 	}
 	v.state = busy
+	b.open = append(b.open, name)
+	defer func() { b.open = b.open[:len(b.open)-1] }()
 	given, isGiven := b.given.of[name]
 	var value *strict.Node
 	if v.def != nil && (v.Type == "" || !isGiven) {
@@ -176,7 +183,6 @@ func (b *builder) variable(name string) *variable {
 	}
 	if isGiven {
 		value, at, v.origin, v.dir = given.node, given.node.At, given.origin, given.dir
-		b.elsewhere[path] = given.said
 	}
 	if value == nil {
 		about := ""
@@ -188,10 +194,10 @@ func (b *builder) variable(name string) *variable {
 	}
 	result, wrong := v.check(value)
 	if wrong != "" {
-		if at.File != v.at.File || at.Line != v.at.Line {
-			b.notes[at] = append(b.notes[at], fmt.Sprintf("declared in %s:%d", v.at.File, v.at.Line))
+		t := b.fail(at, path, "%s", wrong)
+		if t.where = given.said; isGiven {
+			t.context = []string{fmt.Sprintf("declared in %s:%d", v.at.File, v.at.Line)}
 		}
-		b.fail(at, path, "%s", wrong)
 		return v
 	}
 	v.result = result
@@ -273,7 +279,7 @@ func (v *variable) one(n *strict.Node, typ variableType) (*strict.Node, string) 
 	case len(n.Text) > api.MaxSpec:
 		return nil, fmt.Sprintf("is %d bytes long: at most %d are allowed", len(n.Text), api.MaxSpec)
 	case len(v.Values) > 0 && !slices.Contains(v.Values, n.Text):
-		return nil, fmt.Sprintf("%s is not allowed: %s", shown(n), choices(n.Text, v.Values))
+		return nil, fmt.Sprintf("%s is not allowed%s", shown(n), choices(n.Text, v.Values))
 	case v.Pattern != "":
 		if whole, err := regexp.Compile(`^(?:` + v.Pattern + `)$`); err == nil && !whole.MatchString(n.Text) {
 			return nil, fmt.Sprintf("%s does not match the pattern %s", shown(n), v.Pattern)
