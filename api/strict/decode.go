@@ -234,8 +234,8 @@ func (d *decoder) fields(n *Node, v reflect.Value, path string) {
 	}
 	for _, f := range n.Fields {
 		p := Join(path, f.Name)
-		i := fieldIndex(v.Type(), d.key, f.Name)
-		if i < 0 {
+		index := fieldIndex(v.Type(), d.key, f.Name)
+		if index == nil {
 			d.unknown(f, v.Type(), path)
 			continue
 		}
@@ -245,8 +245,9 @@ func (d *decoder) fields(n *Node, v reflect.Value, path string) {
 		if f.Value.Kind == Null && !f.Value.Plain {
 			continue
 		}
-		d.value(f.Value, v.Field(i), p)
-		d.places[p] = Place{Key: f.At, Value: f.Value.At, Zero: v.Field(i).IsZero()}
+		field := v.FieldByIndex(index)
+		d.value(f.Value, field, p)
+		d.places[p] = Place{Key: f.At, Value: f.Value.At, Zero: field.IsZero()}
 	}
 }
 
@@ -271,11 +272,12 @@ func (d *decoder) unknown(f Field, t reflect.Type, path string) {
 	d.problems = append(d.problems, p)
 }
 
-// Names returns the names of the fields of the struct type t, in order.
+// Names returns the names of the fields of the struct type t, in order. Those
+// of a struct that is embedded without a name are its own.
 func Names(t reflect.Type, key string) []string {
 	var names []string
-	for i := range t.NumField() {
-		if name := tagName(t.Field(i), key); name != "" {
+	for _, f := range reflect.VisibleFields(t) {
+		if name := tagName(f, key); name != "" {
 			names = append(names, name)
 		}
 	}
@@ -287,13 +289,19 @@ func tagName(f reflect.StructField, key string) string {
 	return name
 }
 
-func fieldIndex(t reflect.Type, key, name string) int {
+// fieldIndex is for reflect.Value.FieldByIndex, nil where there is no such field.
+func fieldIndex(t reflect.Type, key, name string) []int {
 	for i := range t.NumField() {
-		if name != "" && tagName(t.Field(i), key) == name {
-			return i
+		switch f := t.Field(i); {
+		case name != "" && tagName(f, key) == name:
+			return f.Index
+		case f.Anonymous && tagName(f, key) == "" && f.Type.Kind() == reflect.Struct:
+			if index := fieldIndex(f.Type, key, name); index != nil {
+				return append([]int{i}, index...)
+			}
 		}
 	}
-	return -1
+	return nil
 }
 
 // elsewhere returns the path of the one field called name inside the structs

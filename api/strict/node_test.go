@@ -1,6 +1,7 @@
 package strict_test
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -56,4 +57,32 @@ func TestDecodeTellsPlaces(t *testing.T) {
 	require.Equal(t, strict.Position{Line: 2, Column: 23}, places.Of("a.b[0]"))
 	require.Equal(t, strict.Position{Line: 2, Column: 3}, places.Of("a.missing"), "the key of what it belongs in")
 	require.Equal(t, strict.Position{Line: 1, Column: 1}, places.Of("missing.too"))
+}
+
+func TestDecodeTakesEmbeddedFieldsAsOwn(t *testing.T) {
+	t.Parallel()
+	type notes struct {
+		Author string            `json:"author"`
+		Links  map[string]string `json:"links"`
+	}
+	type request struct {
+		Name string `json:"name"`
+		notes
+		Replace bool `json:"replace"`
+	}
+	type Notes notes
+	var into struct {
+		Name string `json:"name"`
+		Notes
+		Replace bool `json:"replace"`
+	}
+	tree, err := strict.ParseJSON([]byte(`{"author": "ada", "links": {"build": "b"}, "replace": true, "autor": 1}`))
+	require.NoError(t, err)
+	_, found := strict.Decode(tree, &into, "json")
+	require.Len(t, found, 1)
+	require.Equal(t, `unknown field "autor": did you mean "author"?`, found[0].Message)
+	require.Equal(t, "ada", into.Author)
+	require.Equal(t, map[string]string{"build": "b"}, into.Links)
+	require.True(t, into.Replace)
+	require.Equal(t, []string{"name", "author", "links", "replace"}, strict.Names(reflect.TypeFor[request](), "json"))
 }
