@@ -123,10 +123,25 @@ func needsZooKeeper(t *testing.T) []*zktest.Server {
 	return ensemble.servers
 }
 
-// eventually waits until a condition holds. why is asked when it does not.
+// slow is how long a wait takes that is worth telling.
+const slow = time.Second
+
+// eventually waits until a condition holds, and tells what kept it when that
+// took long.
 func eventually(t *testing.T, what string, holds func() error) {
 	t.Helper()
-	require.NoError(t, within(patience, holds), what)
+	begun, kept := time.Now(), error(nil)
+	err := within(patience, func() error {
+		err := holds()
+		if err != nil {
+			kept = err
+		}
+		return err
+	})
+	require.NoError(t, err, what)
+	if took := time.Since(begun); took > slow {
+		t.Logf("%v until %s: %v", took.Round(time.Millisecond), what, kept)
+	}
 }
 
 func within(most time.Duration, holds func() error) error {
