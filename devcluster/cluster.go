@@ -309,6 +309,7 @@ func (c *Cluster) performOne(e model.Effect) {
 	switch e := e.(type) {
 	case model.SchedulerEvent:
 		if s := c.streams[e.Stream]; s != nil {
+			c.tellEvent(s, e.Event)
 			s.push(e.Event)
 		}
 	case model.ExecutorEvent:
@@ -344,6 +345,7 @@ func (c *Cluster) subscribe(ask func(now time.Time) model.Answer) (model.Answer,
 		a = ask(now)
 		if a.Code == http.StatusOK && a.Stream != 0 {
 			s = newStream()
+			s.uuid = a.StreamUUID
 			c.streams[a.Stream] = s
 		}
 	})

@@ -68,7 +68,10 @@ func (c *Cluster) serveScheduler(w http.ResponseWriter, r *http.Request) {
 	if call.Type != scheduler.Call_SUBSCRIBE {
 		var a model.Answer
 		id := r.Header.Get("Mesos-Stream-Id")
-		c.do(func(now time.Time) { a = c.model.Call(now, id, call) })
+		c.do(func(now time.Time) {
+			a = c.model.Call(now, id, call)
+			c.tell(now, id, call, a.Code)
+		})
 		answerText(w, a.Code, a.Text)
 		return
 	}
@@ -81,7 +84,11 @@ func (c *Cluster) serveScheduler(w http.ResponseWriter, r *http.Request) {
 		answerText(w, 400, "Subscribe calls should not include the 'Mesos-Stream-Id' header")
 		return
 	}
-	a, s := c.subscribe(func(now time.Time) model.Answer { return c.model.Subscribe(now, call) })
+	a, s := c.subscribe(func(now time.Time) model.Answer {
+		a := c.model.Subscribe(now, call)
+		c.tell(now, a.StreamUUID, call, a.Code)
+		return a
+	})
 	if s == nil {
 		answerText(w, a.Code, a.Text)
 		return

@@ -22,6 +22,11 @@ type Options struct {
 	// on, to be found by the next Run.
 	Ephemeral bool
 
+	// Exchanges, when not nil, is told all that passes between schedulers and
+	// the leading master, in the order in which it takes effect. It must return
+	// at once, and call nothing of the cluster.
+	Exchanges func(Exchange)
+
 	// CommandExecutor is the command line of the default executor, which runs
 	// tasks that have a command and no executor. Default: this program with
 	// command.Argument, which RunHidden knows.

@@ -12,6 +12,7 @@ import (
 // they go out on. It takes events without end: a client that does not read is
 // a client that is being debugged.
 type stream struct {
+	uuid   string // Mesos-Stream-Id of a scheduler's
 	mu     sync.Mutex
 	queue  []any
 	closed bool
