@@ -59,17 +59,7 @@ func (c *Core) editRollout(r *rollout) *record.Rollout {
 
 // newRollout reads how a deploy moves its instances.
 func newRollout(j *job, d *deploy, rec *record.Rollout) *rollout {
-	u := *d.class.spec.Update
-	switch {
-	case rec.AllAtOnce:
-		u.Strategy, u.Steps, u.Batch, u.Surge = api.StrategyRolling, nil, api.Portions{"100%"}, ""
-	case rec.OneByOne:
-		u.Strategy, u.Steps, u.Batch, u.Surge = api.StrategyRolling, nil, api.Portions{"1"}, ""
-	}
-	if rec.AllAtOnce || rec.OneByOne { // there is nothing to return to
-		u.OnFailure = api.FailureStops
-	}
-	return &rollout{rec: rec, job: j, deploy: d, update: &u}
+	return &rollout{rec: rec, job: j, deploy: d, update: UpdateOf(d.class.spec, rec)}
 }
 
 // beginRollout has a deploy's instances moved.
@@ -119,11 +109,8 @@ func (r *rollout) first() bool { return r.deploy.rec.From == 0 }
 // step returns how many of n instances had moved before the step, and have when
 // it is complete; last when none follows.
 func (r *rollout) step(n int) (before, target int, last bool) {
-	if r.first() {
-		return 0, n, true
-	}
 	if r.targets == nil || r.targetsOf != n {
-		r.targets, r.targetsOf = r.update.Targets(n), n
+		r.targets, r.targetsOf = TargetsOf(r.deploy.rec, r.update, n), n
 	}
 	targets, i := r.targets, int(r.rec.Step)
 	if i >= len(targets)-1 { // also when fewer are wanted now
