@@ -56,8 +56,8 @@ type moves struct {
 
 // newMoves counts what a step that moves the instances from before up to target
 // may still do. Instances whose step has not come and that do not serve count as
-// unavailable too; but one at a time may go all the same, or a deploy that would
-// mend them could never begin.
+// unavailable too. When that lasts, one at a time goes all the same, or a deploy
+// that would mend them could never begin.
 func (c *Core) newMoves(r *rollout, n, before, target int) *moves {
 	size := target - before
 	m := &moves{rollout: r, gen: r.deploy.class.gen, surge: r.update.SurgeOf(n, size),
@@ -75,8 +75,12 @@ func (c *Core) newMoves(r *rollout, n, before, target int) *moves {
 			}
 		}
 	}
-	if away == 0 {
-		m.unavailable = max(m.unavailable, min(allowed, 1))
+	if away == 0 && m.unavailable <= 0 && allowed > 0 {
+		if due := c.since(r.rec.ProgressAt) + r.update.Deadline.Millis()/2; due > c.now {
+			c.wakeRollout(r, due)
+		} else {
+			m.unavailable = 1
+		}
 	}
 	return m
 }
