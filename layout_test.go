@@ -103,7 +103,7 @@ func TestImports(t *testing.T) {
 func TestPure(t *testing.T) {
 	impure := []string{"os", "net", "net/http", "io", "bufio", "sync", "sync/atomic", "context", "log", "log/slog", "math/rand", "math/rand/v2", "crypto/rand", "os/exec", "syscall"}
 	all := sources(t)
-	for _, dir := range []string{"scheduler/core", "devcluster/model", "scheduler/record"} {
+	for _, dir := range []string{"scheduler/core", "scheduler/plan", "devcluster/model", "scheduler/record"} {
 		s := all[dir]
 		require.NotNil(t, s, dir)
 		for _, f := range s.files {

@@ -290,7 +290,8 @@ type PlanBatch struct {
 // PlanFit says whether there is room.
 type PlanFit struct {
 	Fits bool `json:"fits"`
-	// Needs tasks at once at the most, of which Room have a place now.
+	// Needs tasks at once at the most, of which Room have a place now; where it
+	// does not fit, of the instances that come to have no place.
 	Needs int `json:"needs"`
 	Room  int `json:"room"`
 	// Agents looked at, and why those that refused did.

@@ -135,16 +135,17 @@ func inPlace(d *deploy, op PutJob) bool {
 	})
 }
 
-// sameBut compares specs without what blank takes out of them.
+// sameBut compares specs without what blank takes out of them. A default that
+// is written out is the same as one that is not.
 func sameBut(stored []byte, sent *api.Spec, blank func(*api.Spec)) bool {
 	old, err := api.ParseSpec(stored)
 	if err != nil {
 		return false
 	}
-	now := *sent
-	blank(old)
+	before, now := old.WithDefaults(), sent.WithDefaults()
+	blank(&before)
 	blank(&now)
-	a, err1 := old.Canonical()
+	a, err1 := before.Canonical()
 	b, err2 := now.Canonical()
 	return err1 == nil && err2 == nil && bytes.Equal(a, b)
 }

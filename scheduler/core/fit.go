@@ -33,11 +33,12 @@ func NewFit(o *Observed, spec *api.Spec) (*Fit, error) {
 	}
 	c := newCore(Config{Overhead: o.Overhead})
 	c.mesos.subscribed = o.Subscribed
-	j := newJob(&record.Job{Key: spec.Job})
+	j := newJob(&record.Job{Key: spec.Job, Deploy: 1})
 	d := &deploy{rec: &record.Deploy{Job: spec.Job, Number: 1, Spec: canonical}}
 	if d.class, err = c.newClass(j, d); err != nil {
 		return nil, err
 	}
+	j.deploys = append(j.deploys, d)
 	var known []Agent
 	var offers []Offer
 	for i, a := range o.Agents {
@@ -97,6 +98,9 @@ func (f *Fit) Place() bool {
 
 // Explain says why there is no place for one more task.
 func (f *Fit) Explain() api.PendingReason { return f.core.explain(f.class) }
+
+// Warnings says what a user whose spec is accepted is told.
+func (f *Fit) Warnings() []string { return f.core.warnings(f.class.job) }
 
 // Unmet returns those of the spec's constraints, and of what its spread and
 // limits want an agent to have, that none of the agents known meets.
