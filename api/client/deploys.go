@@ -21,11 +21,11 @@ func (c *Client) StartDeploy(ctx context.Context, r *api.DeployRequest, o WriteO
 	return c.writeDeploy(ctx, job, "/deploys", r, o)
 }
 
-// Plan says what deploying a spec would do. It changes nothing.
+// Plan says what deploying a request's spec would do. It changes nothing.
 func (c *Client) Plan(ctx context.Context, r *api.DeployRequest) (*api.Plan, error) {
-	w := jobWrite{method: http.MethodPost, rest: "/plan", body: r}
+	w := jobWrite{method: http.MethodPost, rest: "/plan"}
 	if r.Spec != nil {
-		w.job = r.Spec.Job
+		w.job, w.body = r.Spec.Job, r.Spec
 	}
 	return writeJobAs[api.Plan](ctx, c, w, WriteOptions{})
 }

@@ -33,6 +33,7 @@ func (s *Server) route() error {
 	r.jobs()
 	r.runs()
 	r.tasks()
+	r.plan()
 	r.cluster()
 	var err error
 	if s.openAPI, err = json.Marshal(r.api.OpenAPI()); err != nil {
