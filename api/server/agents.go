@@ -52,8 +52,8 @@ func (s *Server) sandboxOf(v *engine.View, t *record.Task) (*sandbox, error) {
 	if t.AgentUrl == "" {
 		return nil, newProblem(http.StatusConflict, "task %s has no sandbox: it was not placed on an agent", t.Id).kind("not-placed")
 	}
-	box := &sandbox{agents: s.agents, url: strings.TrimRight(t.AgentUrl, "/"), host: t.Host, dir: t.Sandbox}
-	if !strings.Contains(t.Sandbox, "/executors/"+t.Id+"/runs/") {
+	box := &sandbox{agents: s.agents, url: strings.TrimRight(t.AgentUrl, "/"), host: t.Host, dir: t.SandboxDir()}
+	if !strings.Contains(box.dir, "/executors/"+t.Id+"/runs/") {
 		framework := ""
 		if c := v.Cluster(); c != nil {
 			framework = c.FrameworkId

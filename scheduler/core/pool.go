@@ -54,6 +54,8 @@ type agent struct {
 	used     Amounts
 	launches []Launch // of this pass
 	nextPort uint32   // where the search for ports begins
+
+	sandboxes string // what the paths of its tasks' sandboxes begin with
 }
 
 type domain struct {

@@ -85,13 +85,24 @@ func (c *Core) learn(t *task, u *Update) {
 			rec.ExitCode = int32(r.ExitCode)
 		}
 		if r.Sandbox != "" {
-			rec.Sandbox = validText(r.Sandbox)
+			c.sandbox(t, validText(r.Sandbox))
 		}
 	}
 	// What a master remembers of health may be older than what we know.
 	if u.Healthy != nil && u.Source == SourceExecutor && (!t.rec.HasHealth || t.rec.Healthy != *u.Healthy) {
 		c.healthChanged(t, *u.Healthy, u.Message)
 	}
+}
+
+// sandbox notes a task's directory. What it has in common with others on its
+// agent is kept once: paths are long.
+func (c *Core) sandbox(t *task, dir string) {
+	root, own := t.rec.SplitSandbox(dir)
+	if a := c.pool.agents[t.rec.Agent]; a.sandboxes != root {
+		a.sandboxes = strings.Clone(root)
+	}
+	rec := c.editTask(t)
+	rec.SandboxRoot, rec.Sandbox = c.pool.agents[rec.Agent].sandboxes, strings.Clone(own)
 }
 
 func (c *Core) healthChanged(t *task, healthy bool, message string) {

@@ -194,7 +194,7 @@ func (r *replica) apply(v *View, changes []change) {
 func (r *replica) put(v *View, key string, m record.Message) {
 	switch m := m.(type) {
 	case *record.Task:
-		r.names.share(&m.Job, &m.Agent, &m.Host, &m.AgentUrl, &m.Group, &m.Reason)
+		r.names.share(&m.Job, &m.Agent, &m.Host, &m.AgentUrl, &m.SandboxRoot, &m.Group, &m.Reason)
 	case *record.Run:
 		r.names.share(&m.Job, &m.Group, &m.RequestedBy)
 	}

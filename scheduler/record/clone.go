@@ -15,11 +15,11 @@ func (t *Task) Copy() *Task {
 		QuickFailures: t.QuickFailures, Agent: t.Agent, Host: t.Host, AgentUrl: t.AgentUrl,
 		Ports: t.Ports, LaunchedAt: t.LaunchedAt, RunningAt: t.RunningAt, ReadyAt: t.ReadyAt, EndedAt: t.EndedAt,
 		Healthy: t.Healthy, HasHealth: t.HasHealth, Ready: t.Ready, StopAt: t.StopAt, StopReason: t.StopReason,
-		Withdrawn: t.Withdrawn, KillAt: t.KillAt, Kills: t.Kills, Message: t.Message, Reason: t.Reason,
+		Withdrawn: t.Withdrawn, KillAt: t.KillAt, Message: t.Message, Reason: t.Reason,
 		Started: t.Started, Infrastructure: t.Infrastructure, ExitCode: t.ExitCode, UpdateUuid: t.UpdateUuid,
 		Sandbox: t.Sandbox, Timeline: slices.Clip(t.Timeline), Successes: t.Successes, Group: t.Group,
 		Priority: t.Priority, Avoid: t.Avoid, PlacedOn: t.PlacedOn,
-		Replace: t.Replace,
+		Replace: t.Replace, SandboxRoot: t.SandboxRoot,
 	}
 	c.unknownFields = t.unknownFields
 	return c

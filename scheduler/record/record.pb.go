@@ -1818,7 +1818,8 @@ func (x *Run) GetCancel() bool {
 }
 
 // Task is one attempt to execute an instance or a run: key "task/ID". It is
-// exactly one Mesos task, never reused.
+// exactly one Mesos task, never reused. There are 100,000 in memory: fields of
+// few bytes stand together, since Go lays them out in this order.
 type Task struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // incarnation-sequence
@@ -1830,8 +1831,7 @@ type Task struct {
 	State          TaskState              `protobuf:"varint,7,opt,name=state,proto3,enum=perigee.record.v1.TaskState" json:"state,omitempty"`
 	StateAt        int64                  `protobuf:"varint,8,opt,name=state_at,json=stateAt,proto3" json:"state_at,omitempty"`
 	CreatedAt      int64                  `protobuf:"varint,9,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	NotBefore      int64                  `protobuf:"varint,10,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`             // of a pending task: the end of its backoff
-	QuickFailures  uint32                 `protobuf:"varint,11,opt,name=quick_failures,json=quickFailures,proto3" json:"quick_failures,omitempty"` // failures in a row soon after start, before this attempt
+	NotBefore      int64                  `protobuf:"varint,10,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"` // of a pending task: the end of its backoff
 	Agent          string                 `protobuf:"bytes,12,opt,name=agent,proto3" json:"agent,omitempty"`
 	Host           string                 `protobuf:"bytes,13,opt,name=host,proto3" json:"host,omitempty"`
 	AgentUrl       string                 `protobuf:"bytes,14,opt,name=agent_url,json=agentUrl,proto3" json:"agent_url,omitempty"` // http://host:port of the agent's API
@@ -1840,28 +1840,29 @@ type Task struct {
 	RunningAt      int64                  `protobuf:"varint,17,opt,name=running_at,json=runningAt,proto3" json:"running_at,omitempty"`
 	ReadyAt        int64                  `protobuf:"varint,18,opt,name=ready_at,json=readyAt,proto3" json:"ready_at,omitempty"`
 	EndedAt        int64                  `protobuf:"varint,19,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	QuickFailures  uint32                 `protobuf:"varint,11,opt,name=quick_failures,json=quickFailures,proto3" json:"quick_failures,omitempty"` // failures in a row soon after start, before this attempt
+	ExitCode       int32                  `protobuf:"varint,32,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	Successes      uint32                 `protobuf:"varint,37,opt,name=successes,proto3" json:"successes,omitempty"` // consecutive successful health checks, as last reported
+	Priority       int32                  `protobuf:"varint,39,opt,name=priority,proto3" json:"priority,omitempty"`
 	Healthy        bool                   `protobuf:"varint,20,opt,name=healthy,proto3" json:"healthy,omitempty"`                      // by the last health report
 	HasHealth      bool                   `protobuf:"varint,21,opt,name=has_health,json=hasHealth,proto3" json:"has_health,omitempty"` // a health report came
 	Ready          bool                   `protobuf:"varint,22,opt,name=ready,proto3" json:"ready,omitempty"`                          // serves: proved itself since it runs
+	Withdrawn      bool                   `protobuf:"varint,25,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`                  // out of the job's endpoints, before a KILL
+	Started        bool                   `protobuf:"varint,30,opt,name=started,proto3" json:"started,omitempty"`                      // our executor has reported something
+	Infrastructure bool                   `protobuf:"varint,31,opt,name=infrastructure,proto3" json:"infrastructure,omitempty"`        // ended by the cluster, not by itself: not counted
+	Replace        bool                   `protobuf:"varint,42,opt,name=replace,proto3" json:"replace,omitempty"`                      // asked to be replaced by another of its kind, start first
 	StopAt         int64                  `protobuf:"varint,23,opt,name=stop_at,json=stopAt,proto3" json:"stop_at,omitempty"`          // when stopping was decided; 0 while it should run
 	StopReason     string                 `protobuf:"bytes,24,opt,name=stop_reason,json=stopReason,proto3" json:"stop_reason,omitempty"`
-	Withdrawn      bool                   `protobuf:"varint,25,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`           // out of the job's endpoints, before a KILL
-	KillAt         int64                  `protobuf:"varint,26,opt,name=kill_at,json=killAt,proto3" json:"kill_at,omitempty"`   // when the first KILL is due (after the drain delay)
-	Kills          uint32                 `protobuf:"varint,27,opt,name=kills,proto3" json:"kills,omitempty"`                   // KILL calls sent
-	Message        string                 `protobuf:"bytes,28,opt,name=message,proto3" json:"message,omitempty"`                // of the last change of state, or of the last check when unhealthy
-	Reason         string                 `protobuf:"bytes,29,opt,name=reason,proto3" json:"reason,omitempty"`                  // of the last update, Mesos's REASON_… without its prefix
-	Started        bool                   `protobuf:"varint,30,opt,name=started,proto3" json:"started,omitempty"`               // our executor has reported something
-	Infrastructure bool                   `protobuf:"varint,31,opt,name=infrastructure,proto3" json:"infrastructure,omitempty"` // ended by the cluster, not by itself: not counted
-	ExitCode       int32                  `protobuf:"varint,32,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
-	UpdateUuid     []byte                 `protobuf:"bytes,33,opt,name=update_uuid,json=updateUuid,proto3" json:"update_uuid,omitempty"` // of the last update that was recorded
-	Sandbox        string                 `protobuf:"bytes,34,opt,name=sandbox,proto3" json:"sandbox,omitempty"`                         // directory on the agent
-	Timeline       []byte                 `protobuf:"bytes,35,opt,name=timeline,proto3" json:"timeline,omitempty"`                       // encoded Timeline; a Moment is appended without decoding
-	Successes      uint32                 `protobuf:"varint,37,opt,name=successes,proto3" json:"successes,omitempty"`                    // consecutive successful health checks, as last reported
-	Group          string                 `protobuf:"bytes,38,opt,name=group,proto3" json:"group,omitempty"`                             // fair-sharing group within team and job
-	Priority       int32                  `protobuf:"varint,39,opt,name=priority,proto3" json:"priority,omitempty"`
+	KillAt         int64                  `protobuf:"varint,26,opt,name=kill_at,json=killAt,proto3" json:"kill_at,omitempty"`                                                                                // when the first KILL is due (after the drain delay)
+	Message        string                 `protobuf:"bytes,28,opt,name=message,proto3" json:"message,omitempty"`                                                                                             // of the last change of state, or of the last check when unhealthy
+	Reason         string                 `protobuf:"bytes,29,opt,name=reason,proto3" json:"reason,omitempty"`                                                                                               // of the last update, Mesos's REASON_… without its prefix
+	UpdateUuid     []byte                 `protobuf:"bytes,33,opt,name=update_uuid,json=updateUuid,proto3" json:"update_uuid,omitempty"`                                                                     // of the last update that was recorded
+	Sandbox        string                 `protobuf:"bytes,34,opt,name=sandbox,proto3" json:"sandbox,omitempty"`                                                                                             // directory on the agent; below sandbox_root, when that is set, the last part
+	SandboxRoot    string                 `protobuf:"bytes,43,opt,name=sandbox_root,json=sandboxRoot,proto3" json:"sandbox_root,omitempty"`                                                                  // what the sandboxes of many tasks begin with, see SandboxDir
+	Timeline       []byte                 `protobuf:"bytes,35,opt,name=timeline,proto3" json:"timeline,omitempty"`                                                                                           // encoded Timeline; a Moment is appended without decoding
+	Group          string                 `protobuf:"bytes,38,opt,name=group,proto3" json:"group,omitempty"`                                                                                                 // fair-sharing group within team and job
 	Avoid          string                 `protobuf:"bytes,40,opt,name=avoid,proto3" json:"avoid,omitempty"`                                                                                                 // agent on which the last attempt could not even start
 	PlacedOn       map[string]string      `protobuf:"bytes,41,rep,name=placed_on,json=placedOn,proto3" json:"placed_on,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // the agent's values of the attributes that the spec limits or spreads over
-	Replace        bool                   `protobuf:"varint,42,opt,name=replace,proto3" json:"replace,omitempty"`                                                                                            // asked to be replaced by another of its kind, start first
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1966,13 +1967,6 @@ func (x *Task) GetNotBefore() int64 {
 	return 0
 }
 
-func (x *Task) GetQuickFailures() uint32 {
-	if x != nil {
-		return x.QuickFailures
-	}
-	return 0
-}
-
 func (x *Task) GetAgent() string {
 	if x != nil {
 		return x.Agent
@@ -2029,6 +2023,34 @@ func (x *Task) GetEndedAt() int64 {
 	return 0
 }
 
+func (x *Task) GetQuickFailures() uint32 {
+	if x != nil {
+		return x.QuickFailures
+	}
+	return 0
+}
+
+func (x *Task) GetExitCode() int32 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *Task) GetSuccesses() uint32 {
+	if x != nil {
+		return x.Successes
+	}
+	return 0
+}
+
+func (x *Task) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
 func (x *Task) GetHealthy() bool {
 	if x != nil {
 		return x.Healthy
@@ -2050,6 +2072,34 @@ func (x *Task) GetReady() bool {
 	return false
 }
 
+func (x *Task) GetWithdrawn() bool {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return false
+}
+
+func (x *Task) GetStarted() bool {
+	if x != nil {
+		return x.Started
+	}
+	return false
+}
+
+func (x *Task) GetInfrastructure() bool {
+	if x != nil {
+		return x.Infrastructure
+	}
+	return false
+}
+
+func (x *Task) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
 func (x *Task) GetStopAt() int64 {
 	if x != nil {
 		return x.StopAt
@@ -2064,23 +2114,9 @@ func (x *Task) GetStopReason() string {
 	return ""
 }
 
-func (x *Task) GetWithdrawn() bool {
-	if x != nil {
-		return x.Withdrawn
-	}
-	return false
-}
-
 func (x *Task) GetKillAt() int64 {
 	if x != nil {
 		return x.KillAt
-	}
-	return 0
-}
-
-func (x *Task) GetKills() uint32 {
-	if x != nil {
-		return x.Kills
 	}
 	return 0
 }
@@ -2099,27 +2135,6 @@ func (x *Task) GetReason() string {
 	return ""
 }
 
-func (x *Task) GetStarted() bool {
-	if x != nil {
-		return x.Started
-	}
-	return false
-}
-
-func (x *Task) GetInfrastructure() bool {
-	if x != nil {
-		return x.Infrastructure
-	}
-	return false
-}
-
-func (x *Task) GetExitCode() int32 {
-	if x != nil {
-		return x.ExitCode
-	}
-	return 0
-}
-
 func (x *Task) GetUpdateUuid() []byte {
 	if x != nil {
 		return x.UpdateUuid
@@ -2134,6 +2149,13 @@ func (x *Task) GetSandbox() string {
 	return ""
 }
 
+func (x *Task) GetSandboxRoot() string {
+	if x != nil {
+		return x.SandboxRoot
+	}
+	return ""
+}
+
 func (x *Task) GetTimeline() []byte {
 	if x != nil {
 		return x.Timeline
@@ -2141,25 +2163,11 @@ func (x *Task) GetTimeline() []byte {
 	return nil
 }
 
-func (x *Task) GetSuccesses() uint32 {
-	if x != nil {
-		return x.Successes
-	}
-	return 0
-}
-
 func (x *Task) GetGroup() string {
 	if x != nil {
 		return x.Group
 	}
 	return ""
-}
-
-func (x *Task) GetPriority() int32 {
-	if x != nil {
-		return x.Priority
-	}
-	return 0
 }
 
 func (x *Task) GetAvoid() string {
@@ -2174,13 +2182,6 @@ func (x *Task) GetPlacedOn() map[string]string {
 		return x.PlacedOn
 	}
 	return nil
-}
-
-func (x *Task) GetReplace() bool {
-	if x != nil {
-		return x.Replace
-	}
-	return false
 }
 
 // Timeline is a task's history. Encoded timelines may be concatenated.
@@ -2704,7 +2705,7 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x06cancel\x18\x13 \x01(\bR\x06cancel\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd4\t\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe7\t\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x16\n" +
@@ -2718,8 +2719,7 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"created_at\x18\t \x01(\x03R\tcreatedAt\x12\x1d\n" +
 	"\n" +
 	"not_before\x18\n" +
-	" \x01(\x03R\tnotBefore\x12%\n" +
-	"\x0equick_failures\x18\v \x01(\rR\rquickFailures\x12\x14\n" +
+	" \x01(\x03R\tnotBefore\x12\x14\n" +
 	"\x05agent\x18\f \x01(\tR\x05agent\x12\x12\n" +
 	"\x04host\x18\r \x01(\tR\x04host\x12\x1b\n" +
 	"\tagent_url\x18\x0e \x01(\tR\bagentUrl\x12\x14\n" +
@@ -2729,35 +2729,36 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\n" +
 	"running_at\x18\x11 \x01(\x03R\trunningAt\x12\x19\n" +
 	"\bready_at\x18\x12 \x01(\x03R\areadyAt\x12\x19\n" +
-	"\bended_at\x18\x13 \x01(\x03R\aendedAt\x12\x18\n" +
+	"\bended_at\x18\x13 \x01(\x03R\aendedAt\x12%\n" +
+	"\x0equick_failures\x18\v \x01(\rR\rquickFailures\x12\x1b\n" +
+	"\texit_code\x18  \x01(\x05R\bexitCode\x12\x1c\n" +
+	"\tsuccesses\x18% \x01(\rR\tsuccesses\x12\x1a\n" +
+	"\bpriority\x18' \x01(\x05R\bpriority\x12\x18\n" +
 	"\ahealthy\x18\x14 \x01(\bR\ahealthy\x12\x1d\n" +
 	"\n" +
 	"has_health\x18\x15 \x01(\bR\thasHealth\x12\x14\n" +
-	"\x05ready\x18\x16 \x01(\bR\x05ready\x12\x17\n" +
+	"\x05ready\x18\x16 \x01(\bR\x05ready\x12\x1c\n" +
+	"\twithdrawn\x18\x19 \x01(\bR\twithdrawn\x12\x18\n" +
+	"\astarted\x18\x1e \x01(\bR\astarted\x12&\n" +
+	"\x0einfrastructure\x18\x1f \x01(\bR\x0einfrastructure\x12\x18\n" +
+	"\areplace\x18* \x01(\bR\areplace\x12\x17\n" +
 	"\astop_at\x18\x17 \x01(\x03R\x06stopAt\x12\x1f\n" +
 	"\vstop_reason\x18\x18 \x01(\tR\n" +
-	"stopReason\x12\x1c\n" +
-	"\twithdrawn\x18\x19 \x01(\bR\twithdrawn\x12\x17\n" +
-	"\akill_at\x18\x1a \x01(\x03R\x06killAt\x12\x14\n" +
-	"\x05kills\x18\x1b \x01(\rR\x05kills\x12\x18\n" +
+	"stopReason\x12\x17\n" +
+	"\akill_at\x18\x1a \x01(\x03R\x06killAt\x12\x18\n" +
 	"\amessage\x18\x1c \x01(\tR\amessage\x12\x16\n" +
-	"\x06reason\x18\x1d \x01(\tR\x06reason\x12\x18\n" +
-	"\astarted\x18\x1e \x01(\bR\astarted\x12&\n" +
-	"\x0einfrastructure\x18\x1f \x01(\bR\x0einfrastructure\x12\x1b\n" +
-	"\texit_code\x18  \x01(\x05R\bexitCode\x12\x1f\n" +
+	"\x06reason\x18\x1d \x01(\tR\x06reason\x12\x1f\n" +
 	"\vupdate_uuid\x18! \x01(\fR\n" +
 	"updateUuid\x12\x18\n" +
-	"\asandbox\x18\" \x01(\tR\asandbox\x12\x1a\n" +
-	"\btimeline\x18# \x01(\fR\btimeline\x12\x1c\n" +
-	"\tsuccesses\x18% \x01(\rR\tsuccesses\x12\x14\n" +
-	"\x05group\x18& \x01(\tR\x05group\x12\x1a\n" +
-	"\bpriority\x18' \x01(\x05R\bpriority\x12\x14\n" +
+	"\asandbox\x18\" \x01(\tR\asandbox\x12!\n" +
+	"\fsandbox_root\x18+ \x01(\tR\vsandboxRoot\x12\x1a\n" +
+	"\btimeline\x18# \x01(\fR\btimeline\x12\x14\n" +
+	"\x05group\x18& \x01(\tR\x05group\x12\x14\n" +
 	"\x05avoid\x18( \x01(\tR\x05avoid\x12B\n" +
-	"\tplaced_on\x18) \x03(\v2%.perigee.record.v1.Task.PlacedOnEntryR\bplacedOn\x12\x18\n" +
-	"\areplace\x18* \x01(\bR\areplace\x1a;\n" +
+	"\tplaced_on\x18) \x03(\v2%.perigee.record.v1.Task.PlacedOnEntryR\bplacedOn\x1a;\n" +
 	"\rPlacedOnEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b$\x10%\"?\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x1b\x10\x1cJ\x04\b$\x10%\"?\n" +
 	"\bTimeline\x123\n" +
 	"\amoments\x18\x01 \x03(\v2\x19.perigee.record.v1.MomentR\amoments\"~\n" +
 	"\x06Moment\x12\x0e\n" +
