@@ -29,6 +29,7 @@ type Client struct {
 	agent string
 	// patience is how long a write is repeated.
 	patience time.Duration
+	lost     func(error)
 }
 
 // Option changes a Client.
@@ -48,6 +49,11 @@ func WithPatience(d time.Duration) Option { return func(c *Client) { c.patience 
 // WithUserAgent names the program, perigee-client by default.
 func WithUserAgent(agent string) Option { return func(c *Client) { c.agent = agent } }
 
+// WithLost has lost called whenever the stream of FollowDeploy or
+// FollowEndpoints is gone, and after each attempt to open it again that failed.
+// It may be called by several goroutines at a time.
+func WithLost(lost func(error)) Option { return func(c *Client) { c.lost = lost } }
+
 // New returns a client of the scheduler at base, http://HOST:PORT. It does not
 // connect.
 func New(base string, options ...Option) (*Client, error) {
@@ -64,6 +70,7 @@ func New(base string, options ...Option) (*Client, error) {
 	transport.MaxIdleConnsPerHost = 16
 	c := &Client{
 		base: u, http: &http.Client{Transport: transport}, agent: "perigee-client", patience: 3 * time.Second,
+		lost: func(error) {},
 	}
 	for _, o := range options {
 		o(c)

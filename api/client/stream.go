@@ -132,6 +132,7 @@ func (c *Client) states(ctx context.Context, path string, see func(data string) 
 		case forGood(err):
 			return err
 		}
+		c.lost(err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
