@@ -32,6 +32,9 @@ type Driver interface {
 	// Run runs until ctx ends, and returns nil then; an error when this
 	// scheduler can never reach Mesos, which ends it.
 	Run(ctx context.Context) error
+	// Flush waits until all calls performed were answered, at most until ctx
+	// ends, which is an error then.
+	Flush(ctx context.Context) error
 }
 
 // Deliver hands events to a leadership. It blocks while that has too many, and

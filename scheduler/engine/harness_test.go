@@ -201,7 +201,8 @@ type gate struct {
 	compact []error           // what compactions came to
 
 	failCompact error
-	lost        bool // nothing can be resolved
+	lost        bool  // nothing can be resolved
+	why         error // not so; nil for one that says so
 }
 
 func (g *gate) Append(ctx context.Context, group []*record.Entry) error {
@@ -264,12 +265,21 @@ func (g *gate) lose(lost bool) {
 	g.lost = lost
 }
 
+func (g *gate) because(why error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.why = why
+}
+
 func (g *gate) Resolve(ctx context.Context) error {
 	g.mu.Lock()
-	lost := g.lost
+	lost, why := g.lost, g.why
 	g.mu.Unlock()
+	if why == nil {
+		why = errors.New("no connection")
+	}
 	if lost {
-		return journal.Unknown(errors.New("no connection"))
+		return journal.Unknown(why)
 	}
 	return g.Journal.Resolve(ctx)
 }
@@ -336,6 +346,26 @@ type calls struct {
 	mu     sync.Mutex
 	list   []core.Call
 	on     func(core.Call) // looks at each when it is performed
+
+	flushed int           // how often it was asked to flush
+	hold    chan struct{} // flushing waits until it is closed; nil: it does not
+}
+
+// flush is a driver's Flush.
+func (c *calls) flush(ctx context.Context) error {
+	c.mu.Lock()
+	c.flushed++
+	hold := c.hold
+	c.mu.Unlock()
+	if hold == nil {
+		return nil
+	}
+	select {
+	case <-hold:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Perform implements engine.Caller.

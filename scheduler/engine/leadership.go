@@ -55,14 +55,15 @@ func newLeadership(e *Engine, term lease.Term) *leadership {
 // notRenewed is why a leader does nothing whose lease may have ended.
 const notRenewed = "its lease is not renewed, so another may lead"
 
-// inTerm says whether at a time nobody else could have been elected.
-func (l *leadership) inTerm(at time.Time) bool {
-	return l.term == nil || at.Before(l.term.Deadline())
+// inTerm says whether some time ago nobody else could have been elected. It goes
+// by the monotonic clock, whatever the wall clock says.
+func (l *leadership) inTerm(ago time.Duration) bool {
+	return l.term == nil || time.Now().Add(-ago).Before(l.term.Deadline())
 }
 
 // inLimbo says whether what waits may wait until another leads.
 func (l *leadership) inLimbo() bool {
-	return l.term != nil && (l.stalled.reason() != "" || !l.inTerm(l.e.now()))
+	return l.term != nil && (l.stalled.reason() != "" || !l.inTerm(0))
 }
 
 func (l *leadership) deliver(ctx context.Context, events ...core.Event) error {
@@ -74,10 +75,10 @@ func (l *leadership) deliver(ctx context.Context, events ...core.Event) error {
 }
 
 func (l *leadership) submit(ctx context.Context, r core.Request, w *waiter) error {
-	if err := l.stalled.refuse(l.e.now()); err != nil {
+	if err := l.stalled.refuse(); err != nil {
 		return err
 	}
-	if !l.inTerm(l.e.now().Add(-refuseAfter)) {
+	if !l.inTerm(refuseAfter) {
 		return fmt.Errorf("%w: %s; nothing was changed", ErrUnavailable, notRenewed)
 	}
 	return l.send(ctx, []input{{event: r, waiter: w}})
@@ -107,7 +108,8 @@ var (
 
 // run leads: it raises the journal's epoch, loads what is not loaded, and loops
 // until ctx ends, the lease does, or something fails. What is being written
-// then is given a moment, unless the lease ended; nothing else is done any more.
+// then is given a moment, unless the lease ended, and so are the calls that were
+// released before a clean end; nothing else is done any more.
 func (l *leadership) run(ctx context.Context) error {
 	defer close(l.stopped)
 	w := newWriter(l)
@@ -123,6 +125,9 @@ func (l *leadership) run(ctx context.Context) error {
 		return l.loop(inner, w)
 	})
 	err := parts.Wait()
+	if clean := ctx.Err() != nil || errors.Is(err, errResigned); clean && l.inTerm(0) {
+		connected.flush()
+	}
 	l.abandon(w, err)
 	connected.close()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -162,14 +167,19 @@ func (l *leadership) watch(ctx context.Context, driver <-chan error) error {
 // connection is a driver that runs.
 type connection struct {
 	ended chan error // nil when there is none
+	flush func()
 	close func()
 }
+
+// flushMost is how long the calls that were released before a hand-over may take
+// to be answered. The next leader would find out what became of the others.
+const flushMost = time.Second
 
 // connect runs the driver, which begins to look for a master while the state is
 // loaded. It outlives what performs calls.
 func (l *leadership) connect(ctx context.Context) connection {
 	if l.e.opts.Connect == nil {
-		return connection{close: func() {}}
+		return connection{flush: func() {}, close: func() {}}
 	}
 	driver := l.e.opts.Connect(l.deliver)
 	l.caller = driver
@@ -180,6 +190,13 @@ func (l *leadership) connect(ctx context.Context) connection {
 		defer close(done)
 		c.ended <- driver.Run(ctx)
 	}()
+	c.flush = func() {
+		ctx, cancel := context.WithTimeout(ctx, flushMost)
+		defer cancel()
+		if err := driver.Flush(ctx); err != nil {
+			l.e.log.Info("not all calls to Mesos were answered before this scheduler hands over", "error", err)
+		}
+	}
 	c.close = func() {
 		cancel()
 		<-done

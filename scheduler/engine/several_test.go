@@ -40,6 +40,8 @@ type driver struct {
 	asked   *atomic.Int32
 }
 
+func (d driver) Flush(ctx context.Context) error { return d.calls.flush(ctx) }
+
 func (d driver) Run(ctx context.Context) error {
 	d.asked.Add(1)
 	d.running.Add(1)

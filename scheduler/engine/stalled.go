@@ -2,8 +2,11 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/perigee-sched/perigee/scheduler/journal"
 )
 
 // stalled says since when, and why, a leadership can write nothing.
@@ -13,10 +16,17 @@ type stalled struct {
 	since time.Time
 }
 
-func (s *stalled) begin(now time.Time, why string) {
+func (s *stalled) begin(why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.why, s.since = why, now
+	s.why, s.since = why, time.Now()
+}
+
+// because changes the reason of what has begun.
+func (s *stalled) because(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.why = why
 }
 
 func (s *stalled) end() {
@@ -36,12 +46,34 @@ func (s *stalled) reason() string {
 const refuseAfter = time.Second
 
 // refuse says why a write cannot be taken, nil when it can.
-func (s *stalled) refuse(now time.Time) error {
+func (s *stalled) refuse() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.why == "" || now.Sub(s.since) < refuseAfter {
+	if s.why == "" || time.Since(s.since) < refuseAfter {
 		return nil
 	}
-	return fmt.Errorf("%w: %s since %s; nothing was changed", ErrUnavailable, s.why,
+	return fmt.Errorf("%w: %s (since %s); nothing was changed", ErrUnavailable, s.why,
 		s.since.UTC().Format(time.RFC3339))
+}
+
+// notWritten says what a journal answered whose append has an unknown outcome.
+func notWritten(err error) string {
+	return "the journal cannot be written: " + strings.TrimPrefix(err.Error(), journal.ErrUnknown.Error()+": ")
+}
+
+// rarely decides which complaints of one that is repeated are worth a line: the
+// first, one that differs from the one before, and one a minute.
+type rarely struct {
+	said string
+	at   time.Time
+}
+
+const rarelyEvery = time.Minute
+
+func (r *rarely) due(err error) bool {
+	if now := time.Now(); err.Error() != r.said || now.Sub(r.at) >= rarelyEvery {
+		r.said, r.at = err.Error(), now
+		return true
+	}
+	return false
 }

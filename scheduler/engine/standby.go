@@ -79,7 +79,7 @@ func (e *Engine) standBy(ctx context.Context) (lease.Term, error) {
 
 // follow has the replica follow the journal until ctx ends.
 func (e *Engine) follow(ctx context.Context, follower journal.Follower, loaded func()) error {
-	for {
+	for told := (rarely{}); ; {
 		err := follower.Follow(ctx, &reader{e.replica, loaded})
 		switch {
 		case ctx.Err() != nil:
@@ -90,7 +90,9 @@ func (e *Engine) follow(ctx context.Context, follower journal.Follower, loaded f
 			e.log.Info("this standby fell behind the journal, and reads it anew", "index", e.View().Index)
 			continue
 		}
-		e.log.Warn("the journal cannot be followed: reads show what is known so far", "index", e.View().Index, "error", err)
+		if told.due(err) {
+			e.log.Warn("the journal cannot be followed: reads show what is known so far", "index", e.View().Index, "error", err)
+		}
 		if pause(ctx, tryAgain) != nil {
 			return nil
 		}
@@ -113,7 +115,7 @@ func (r *reader) Reached(index uint64) error {
 }
 
 func (e *Engine) acquire(ctx context.Context) (lease.Term, error) {
-	for {
+	for told := (rarely{}); ; {
 		term, err := e.opts.Lease.Acquire(ctx)
 		switch {
 		case err == nil:
@@ -123,7 +125,9 @@ func (e *Engine) acquire(ctx context.Context) (lease.Term, error) {
 		case final(err):
 			return nil, fmt.Errorf("stand for election: %w", err)
 		}
-		e.log.Warn("this scheduler cannot stand for election", "error", err)
+		if told.due(err) {
+			e.log.Warn("this scheduler cannot stand for election", "error", err)
+		}
 		if err := pause(ctx, tryAgain); err != nil {
 			return nil, err
 		}
@@ -218,7 +222,7 @@ var ErrAlone = errors.New("no other scheduler can lead: the journal is kept on t
 // can. One that is cut off from the others does not know who leads.
 func (e *Engine) Leads() bool {
 	l := e.current.Load()
-	return l != nil && e.View().Leads && l.inTerm(e.now())
+	return l != nil && e.View().Leads && l.inTerm(0)
 }
 
 // Leader returns the address of the scheduler that leads, "" when none does or

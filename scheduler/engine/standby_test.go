@@ -239,7 +239,7 @@ func TestStorageAway(t *testing.T) {
 		s.a().pass(time.Minute)
 		later := s.a().ask(t.Context(), runs("etl/prod/load", 1))
 		require.ErrorIs(t, later.err, engine.ErrUnavailable)
-		require.ErrorContains(t, later.err, "does not answer")
+		require.ErrorContains(t, later.err, "the storage cannot be reached")
 		require.NotEmpty(t, s.a().engine.Status().Stalled)
 		require.Len(t, s.a().mesos.all(), calls)
 		for _, w := range s.all {

@@ -293,7 +293,7 @@ func (w *writer) append(ctx, settling context.Context, entry *record.Entry, batc
 		for _, out := range batch {
 			out.fail(ErrUnknownOutcome)
 		}
-		l.stalled.begin(e.now(), "the journal does not answer")
+		l.stalled.begin(notWritten(err))
 		w.stall(true)
 		err = w.resolve(ctx, entry.Index, err)
 		w.stall(false)
@@ -310,8 +310,19 @@ func (w *writer) append(ctx, settling context.Context, entry *record.Entry, batc
 
 // resolve asks for the outcome of an append until it is known.
 func (w *writer) resolve(ctx context.Context, index uint64, err error) error {
-	for errors.Is(err, journal.ErrUnknown) {
-		w.e.log.Error("the outcome of a write to the journal is unknown; trying to find out", "index", index, "error", err)
+	var told rarely
+	for began := time.Now(); ; {
+		if !errors.Is(err, journal.ErrUnknown) {
+			if err == nil {
+				w.e.log.Info("the outcome of the write to the journal is known: it is durable", "index", index,
+					"took", time.Since(began).Round(time.Millisecond))
+			}
+			return err
+		}
+		w.l.stalled.because(notWritten(err))
+		if told.due(err) {
+			w.e.log.Error("the outcome of a write to the journal is unknown; trying to find out", "index", index, "error", err)
+		}
 		w.e.Stats.unknown.Add(1)
 		select {
 		case <-time.After(resolveEvery):
@@ -320,7 +331,6 @@ func (w *writer) resolve(ctx context.Context, index uint64, err error) error {
 		}
 		err = w.e.opts.Journal.Resolve(ctx)
 	}
-	return err
 }
 
 // termEvery is how often a lease that was not renewed in time is looked at.
@@ -336,13 +346,13 @@ func (w *writer) mayCall(batch []effects) bool {
 	return true
 }
 
-func (w *writer) inTerm() bool { return w.l.inTerm(w.e.now()) }
+func (w *writer) inTerm() bool { return w.l.inTerm(0) }
 
 // awaitTerm waits while another scheduler may have been elected. The lease may
 // yet be renewed: then all goes on.
 func (w *writer) awaitTerm(ctx context.Context) error {
 	w.e.log.Warn("the lease is not renewed, so another scheduler may lead: calls to Mesos are withheld")
-	w.l.stalled.begin(w.e.now(), notRenewed)
+	w.l.stalled.begin(notRenewed)
 	defer w.l.stalled.end()
 	for !w.inTerm() {
 		select {

@@ -51,6 +51,42 @@ func summaries(calls []*scheduler.Call) []string {
 	return out
 }
 
+// Who hands over waits until its calls were answered, those behind a barrier too,
+// for as long as it wants to.
+func TestFlush_WaitsForAnswers(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, m *fakeMaster, b *bench) {
+		require.NoError(t, b.Flush(t.Context()), "there is nothing to wait for")
+		release := make(chan struct{})
+		m.mu.Lock()
+		m.answer = func(*scheduler.Call) (int, string) { <-release; return http.StatusAccepted, "" }
+		m.mu.Unlock()
+		b.Perform([]core.Call{core.Kill{Task: "t1", Agent: "a1"}, core.Kill{Task: "t2", Agent: "a2"}, core.Revive{}, core.Kill{Task: "t3", Agent: "a1"}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := b.Flush(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "2 calls are not sent and 2 not answered")
+		flushed := make(chan error, 1)
+		go func() { flushed <- b.Flush(t.Context()) }()
+		synctest.Wait()
+		require.Empty(t, flushed)
+		close(release)
+		require.NoError(t, <-flushed)
+		require.Equal(t, []string{"REVIVE", "KILL t3"}, summaries(m.received())[2:])
+
+		m.mu.Lock()
+		m.answer = func(*scheduler.Call) (int, string) { <-t.Context().Done(); return http.StatusAccepted, "" }
+		m.mu.Unlock()
+		b.Perform([]core.Call{core.Kill{Task: "t4", Agent: "a1"}})
+		go func() { flushed <- b.Flush(context.Background()) }()
+		synctest.Wait()
+		require.Empty(t, flushed)
+		m.endStream()
+		require.NoError(t, <-flushed, "the subscription is over, and with it what was not answered")
+	})
+}
+
 func TestCalls_AsMesosWantsThem(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, m *fakeMaster, b *bench) {

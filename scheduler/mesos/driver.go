@@ -3,6 +3,7 @@ package mesos
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -58,6 +59,19 @@ func (d *Driver) Perform(calls []core.Call) {
 	if subscribe != nil {
 		d.subscribes <- *subscribe
 	}
+}
+
+// Flush waits until all calls performed so far were answered, or dropped, at
+// most until ctx ends: then it says how many were not. It does not wait for
+// answers to questions.
+func (d *Driver) Flush(ctx context.Context) error {
+	select {
+	case <-d.queue.settled():
+		return nil
+	case <-ctx.Done():
+	}
+	queued, unanswered := d.queue.depth()
+	return fmt.Errorf("%d calls are not sent and %d not answered: %w", queued, unanswered, ctx.Err())
 }
 
 // drop forgets a call, for ever or because its outcome is unknown.

@@ -32,9 +32,10 @@ type queue struct {
 	backlog   []*call
 	questions []*call // until there are lanes
 	lanes     []*lane
-	pending   int  // calls handed to lanes and not answered, but for questions
-	asked     int  // questions handed to their lane and not answered
-	barrier   bool // the one pending call is a barrier
+	pending   int           // calls handed to lanes and not answered, but for questions
+	asked     int           // questions handed to their lane and not answered
+	barrier   bool          // the one pending call is a barrier
+	drained   chan struct{} // closed when nothing but questions waits any more; nil when nobody wants to know
 }
 
 // perform takes calls in, and returns those that were dropped at once, and the
@@ -102,6 +103,27 @@ func (q *queue) answered(c *call) {
 		q.barrier = false
 		q.pump()
 	}
+	q.tellDrained()
+}
+
+// settled returns a channel that is closed once every call that was performed is
+// answered, or its subscription over. Questions do not count.
+func (q *queue) settled() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.drained == nil {
+		q.drained = make(chan struct{})
+	}
+	drained := q.drained
+	q.tellDrained()
+	return drained
+}
+
+func (q *queue) tellDrained() {
+	if q.drained != nil && q.pending+len(q.backlog) == 0 {
+		close(q.drained)
+		q.drained = nil
+	}
 }
 
 // take gives a lane what waits for it.
@@ -138,6 +160,7 @@ func (q *queue) close() []*call {
 	left = append(append(left, q.questions...), q.backlog...)
 	q.state, q.lanes, q.backlog, q.questions = queueClosed, nil, nil, nil
 	q.pending, q.asked, q.barrier = 0, 0, false
+	q.tellDrained()
 	return left
 }
 
