@@ -30,6 +30,8 @@ func (w *world) audit() {
 	eventually(w.T, "every task did its work once", w.auditEffects)
 	eventually(w.T, "each instant of the cron was decided once", w.auditCron)
 	eventually(w.T, "every consumer has every event once", w.auditEvents)
+	eventually(w.T, "Mesos was told what the journal held", w.auditCalls)
+	eventually(w.T, "the journal holds what was answered and told", w.auditJournal)
 	w.write()
 }
 

@@ -90,6 +90,13 @@ func before(a, b string) bool {
 	return false
 }
 
+// all are the events that it was told of.
+func (c *consumer) all() ([]api.Event, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.events[:len(c.events):len(c.events)], c.failed
+}
+
 // seen are the events from the first of a job on.
 func (c *consumer) seen(job string) ([]api.Event, error) {
 	c.mu.Lock()

@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,12 +22,13 @@ type load struct {
 	scaled     string // name of a service
 	pace       time.Duration
 
+	answers *answers
+
 	mu      sync.Mutex
 	started map[string]string // run by the key it was asked for with
 	scale   int               // last one answered
-	answers []time.Time
-	refused []string // distinct problems, of writes that were repeated
-	failed  error    // answers that no user can make sense of
+	refused []string          // distinct problems, of writes that were repeated
+	failed  error             // answers that no user can make sense of
 }
 
 // run writes until ctx ends; a write under way is then repeated until it is
@@ -92,13 +94,11 @@ func (l *load) write(key string, once func(context.Context, *scheduler) (*api.Wr
 	var last error
 	for n, over := 0, time.Now().Add(2*patience); time.Now().Before(over); n++ {
 		s := l.schedulers[n%len(l.schedulers)]
-		ctx, cancel := quickly()
+		ctx, cancel := context.WithTimeout(context.Background(), impatience)
 		answer, err := once(ctx, s)
 		cancel()
 		if err == nil {
-			l.mu.Lock()
-			l.answers = append(l.answers, time.Now())
-			l.mu.Unlock()
+			l.answers.note(key)
 			return answer
 		}
 		last = err
@@ -121,13 +121,24 @@ func (l *load) refuse(err error) {
 	}
 }
 
-// firstAfter is when the first write was answered after a time.
-func (l *load) firstAfter(at time.Time) (time.Time, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	i := slices.IndexFunc(l.answers, at.Before)
-	if i < 0 {
-		return time.Time{}, false
-	}
-	return l.answers[i], true
+// impatience is how long a user waits for one scheduler before another is asked.
+const impatience = 3 * time.Second
+
+// answers are the writes that were answered, by their idempotency keys.
+type answers struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (a *answers) note(key string) {
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.at[key] = now
+}
+
+func (a *answers) all() map[string]time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.at)
 }

@@ -154,6 +154,9 @@ func within(most time.Duration, holds func() error) error {
 		if err == nil {
 			return nil
 		}
+		if v := (violation{}); errors.As(err, &v) {
+			return err
+		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():

@@ -11,12 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perigee-sched/perigee/e2e/fault/exchange"
 	"github.com/perigee-sched/perigee/e2e/program"
+	"github.com/perigee-sched/perigee/scheduler/zookeeper/zktest"
 )
 
 // cluster is a Mesos cluster of three agents in a process of its own.
@@ -24,7 +27,8 @@ type cluster struct {
 	*program.Process
 	t      *testing.T
 	dir    string
-	master string // host:port
+	ports  []string // the master's host:port, and the agents' numbers; they are the same after each start
+	master string   // host:port
 	agents []string
 	orders io.WriteCloser
 }
@@ -35,6 +39,16 @@ func startCluster(t *testing.T) *cluster {
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	c := &cluster{t: t, dir: dir}
+	for n := range 4 {
+		p, err := zktest.ClaimPort()
+		require.NoError(t, err)
+		t.Cleanup(p.Release)
+		if n == 0 {
+			c.ports = append(c.ports, p.String())
+		} else {
+			c.ports = append(c.ports, strconv.Itoa(p.Number))
+		}
+	}
 	c.start()
 	t.Cleanup(c.end)
 	return c
@@ -42,11 +56,7 @@ func startCluster(t *testing.T) *cluster {
 
 func (c *cluster) start() {
 	c.t.Helper()
-	args := []string{c.dir}
-	for range 3 {
-		args = append(args, "cpus:16;mem:16384;disk:20480")
-	}
-	cmd := exec.Command(built.remote, args...)
+	cmd := exec.Command(built.remote, append([]string{c.dir}, c.ports...)...)
 	var err error
 	c.orders, err = cmd.StdinPipe()
 	require.NoError(c.t, err)
@@ -93,6 +103,11 @@ func (c *cluster) end() {
 		c.t.Error("the Mesos cluster does not end")
 		_ = c.Cmd.Process.Kill()
 	}
+}
+
+// exchanges are what schedulers and the master said to each other up to now.
+func (c *cluster) exchanges() ([]exchange.Line, error) {
+	return exchange.Read(filepath.Join(c.dir, "exchanges"))
 }
 
 // operate asks the master's operator API.

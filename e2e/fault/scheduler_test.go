@@ -3,7 +3,6 @@ package fault
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -60,6 +59,10 @@ func (o schedulerOptions) arguments() []string {
 	return append(args, o.more...)
 }
 
+// farAway is how long what a scheduler writes takes to ZooKeeper. So what it
+// tells others before it should is told before it is written.
+const farAway = 5 * time.Millisecond
+
 // newScheduler does not start it yet.
 func newScheduler(t *testing.T, o schedulerOptions) *scheduler {
 	t.Helper()
@@ -72,16 +75,17 @@ func newScheduler(t *testing.T, o schedulerOptions) *scheduler {
 	}
 	for i, z := range o.zookeepers {
 		s.zookeeper = append(s.zookeeper, proxy(z))
+		s.zookeeper[i].Delay(farAway)
 		o.zookeepers[i] = s.zookeeper[i].Address
 	}
 	s.mesos = proxy(o.master)
 	o.master = s.mesos.Address
 	s.args = o.arguments()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := zktest.ClaimPort() // which it has again after each start
 	require.NoError(t, err)
-	s.listen = l.Addr().String()
+	t.Cleanup(port.Release)
+	s.listen = port.String()
 	s.url = "http://" + s.listen
-	require.NoError(t, l.Close())
 	s.Client, err = client.New(s.url, client.WithActor("tester"), client.WithPatience(0),
 		client.WithHTTPClient(&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}))
 	require.NoError(t, err)

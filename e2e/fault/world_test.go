@@ -24,7 +24,9 @@ type world struct {
 	zookeeper  []*zktest.Server
 	mesos      *cluster
 	schedulers []*scheduler
+	journal    *chronicle // nil for one that is not in ZooKeeper
 	effects    effects
+	answers    *answers
 	load       *load
 	consumers  []*consumer
 	held       func() // ends the users' writing
@@ -46,6 +48,7 @@ const tickEvery = 2 * time.Second
 func newEnsemble(t *testing.T) *world {
 	t.Helper()
 	w := &world{T: t, whole: t, zookeeper: needsZooKeeper(t), mesos: startCluster(t)}
+	w.journal = newChronicle(t, zktest.Addresses(w.zookeeper), credentials, "/fault/north")
 	for i := range 3 {
 		w.schedulers = append(w.schedulers, newScheduler(t, schedulerOptions{name: fmt.Sprintf("scheduler-%d", i+1), cluster: "north",
 			zookeepers: zktest.Addresses(w.zookeeper), chroot: "/fault/north", credentials: credentials, master: w.mesos.master}))
@@ -57,6 +60,7 @@ func newEnsemble(t *testing.T) *world {
 // begin starts the schedulers, and waits until jobs run that users write to.
 func (w *world) begin() {
 	w.Helper()
+	w.answers = &answers{at: map[string]time.Time{}}
 	w.effects = effects(filepath.Join(built.dir, "effects-"+w.Name()))
 	require.NoError(w, os.WriteFile(string(w.effects), nil, 0o666))
 	require.NoError(w, os.Chmod(string(w.effects), 0o666)) // whatever the umask: tasks run as others
@@ -118,7 +122,7 @@ func small() api.Resources { return api.Resources{CPUs: 0.05, Memory: 16 << 20} 
 // write starts the users. hold ends them.
 func (w *world) write() {
 	if w.load == nil {
-		w.load = &load{schedulers: w.schedulers, runs: sums, scaled: elastic, pace: 250 * time.Millisecond, started: map[string]string{}}
+		w.load = &load{schedulers: w.schedulers, answers: w.answers, runs: sums, scaled: elastic, pace: 250 * time.Millisecond, started: map[string]string{}}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -207,6 +211,7 @@ func (w *world) put(spec *api.Spec) *api.Written {
 			return err
 		})
 	})
+	w.answers.note(key)
 	return written
 }
 

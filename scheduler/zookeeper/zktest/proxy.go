@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Proxy stands between clients and one server.
@@ -14,6 +15,7 @@ type Proxy struct {
 	target   string
 	listener net.Listener
 	deaf     atomic.Bool
+	delay    atomic.Int64 // ns
 	running  sync.WaitGroup
 
 	mu    sync.Mutex
@@ -58,7 +60,7 @@ func (p *Proxy) serve(client net.Conn) {
 	}
 	defer p.forget(server)
 	p.running.Go(func() {
-		_, _ = io.Copy(server, client)
+		_, _ = io.Copy(late{server, &p.delay}, client)
 		_ = server.Close()
 	})
 	buf := make([]byte, 64<<10)
@@ -87,6 +89,22 @@ func (p *Proxy) forget(c net.Conn) {
 	defer p.mu.Unlock()
 	delete(p.conns, c)
 }
+
+// late passes on what it is given after a while.
+type late struct {
+	to    net.Conn
+	delay *atomic.Int64
+}
+
+func (l late) Write(b []byte) (int, error) {
+	if d := time.Duration(l.delay.Load()); d > 0 {
+		time.Sleep(d)
+	}
+	return l.to.Write(b)
+}
+
+// Delay has requests reach the server so much later than they were sent, as on a network.
+func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
 // Deaf holds back, and loses, what the server answers: requests still reach it.
 func (p *Proxy) Deaf(deaf bool) { p.deaf.Store(deaf) }
