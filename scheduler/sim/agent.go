@@ -1,15 +1,10 @@
 package sim
 
 import (
-	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
-
-	mesosapi "github.com/mesos/mesos-go/api/v1/lib"
-	"github.com/mesos/mesos-go/api/v1/lib/executor"
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/devcluster/model"
@@ -19,16 +14,50 @@ import (
 // agent is a machine: its agent's process, which may be down, and executors,
 // which run on meanwhile.
 type agent struct {
-	w         *world
-	name      string
-	up        bool
-	records   map[string][]byte // stored by its agent
-	executors map[string]*executorProcess
+	w           *world
+	name        string
+	up          bool
+	unreachable bool              // the master gave it up
+	lastID      string            // that the master gave it, once it is down
+	records     map[string][]byte // stored by its agent
+	executors   map[string]*executorProcess
+}
+
+// What every agent has.
+const (
+	agentResources = "cpus:4;mem:4096;disk:10000;ports:[31000-31019]"
+	agentPorts     = 20
+)
+
+var agentTotal = core.Amounts{CPUs: 4000, Memory: 4096_000, Disk: 10000_000}
+
+// hasRoom says whether an agent has room for one task more.
+func (a *agent) hasRoom(spec *api.Spec) bool {
+	free, ports := agentTotal, agentPorts
+	for _, x := range a.executors {
+		if x.task == nil {
+			return false // not known yet
+		}
+		need := withOverhead(x.def.Spec)
+		free.CPUs -= need.CPUs
+		free.Memory -= need.Memory
+		ports -= len(x.def.Spec.Ports)
+	}
+	need := withOverhead(*spec)
+	return free.CPUs >= need.CPUs && free.Memory >= need.Memory && ports >= len(spec.Ports)
+}
+
+// overhead is what an executor takes beside its task.
+var overhead = core.Amounts{CPUs: 10, Memory: 32_000}
+
+func withOverhead(spec api.Spec) core.Amounts {
+	return core.Amounts{CPUs: int64(spec.Resources.CPUs*1000+0.5) + overhead.CPUs,
+		Memory: int64(spec.Resources.Memory.Mebi()*1000+0.5) + overhead.Memory}
 }
 
 func (w *world) addAgent(i int) {
 	a := &agent{w: w, name: fmt.Sprintf("a%02d", i), records: map[string][]byte{}, executors: map[string]*executorProcess{}}
-	resources, err := model.ParseResources("cpus:4;mem:4096;disk:10000;ports:[31000-31019]")
+	resources, err := model.ParseResources(agentResources)
 	if err != nil {
 		panic(err)
 	}
@@ -50,7 +79,7 @@ func (w *world) knownAgents() core.Agents {
 		if id := w.model.AgentID(a.name); id != "" {
 			list.Agents = append(list.Agents, core.Agent{ID: id, Host: "host-" + a.name, URL: "http://" + a.name + ":5051",
 				Attributes: core.Attributes{{Name: "rack", Value: fmt.Sprintf("r%d", i%4)}, {Name: "zone", Value: fmt.Sprintf("z%d", i%2)}},
-				Total:      core.Amounts{CPUs: 4000, Memory: 4096_000, Disk: 10000_000}, Active: a.up})
+				Total:      agentTotal, Active: a.up})
 		}
 	}
 	return list
@@ -60,6 +89,13 @@ func (w *world) knownAgents() core.Agents {
 func (a *agent) start() {
 	a.w.trace("agent %s starts", a.name)
 	a.up = true
+	switch {
+	case a.unreachable:
+		a.w.sees("agent returns after it was unreachable")
+	case a.w.n > 0:
+		a.w.sees("agent restarts")
+	}
+	a.unreachable = false
 	a.w.model.StartAgent(a.w.now, a.name, maps.Clone(a.records))
 	for _, container := range a.w.model.Containers(a.name) {
 		if x := a.executors[container]; x != nil {
@@ -80,6 +116,7 @@ func (a *agent) start() {
 func (a *agent) stop() {
 	a.w.trace("agent %s is killed", a.name)
 	a.up = false
+	a.lastID = a.w.model.AgentID(a.name)
 	a.w.model.StopAgent(a.w.now, a.name)
 	for _, id := range a.ids() {
 		x := a.executors[id]
@@ -99,6 +136,7 @@ func (a *agent) launch(e model.LaunchContainer) {
 	w := a.w
 	if w.chance(40) && !w.calm {
 		w.trace("container of %s cannot start", e.Executor.ExecutorID.Value)
+		w.sees("container cannot start")
 		w.timers.add(w.now.Add(time.Millisecond), func() {
 			if a.up {
 				w.model.ContainerFailed(w.now, a.name, e.Container, "no space left on device", 0)
@@ -133,204 +171,5 @@ func (a *agent) streamClosed(stream model.StreamID) {
 		if x.stream == stream {
 			x.stream = 0
 		}
-	}
-}
-
-// executorProcess is a stand-in for perigee-executor: one task.
-type executorProcess struct {
-	a         *agent
-	container string
-	framework mesosapi.FrameworkID
-	id        mesosapi.ExecutorID
-	pid       int
-	dead      bool
-	stream    model.StreamID
-	session   int
-
-	task    *mesosapi.TaskInfo
-	def     api.Definition
-	running bool // its main process does
-	ending  bool
-	acked   bool // the first update was, so the task need not be listed any more
-	updates []executor.Call_Update
-	over    bool
-}
-
-// later does something unless the executor is dead by then.
-func (x *executorProcess) later(ms int, do func()) {
-	x.a.w.timers.add(x.a.w.now.Add(time.Duration(ms)*time.Millisecond), func() {
-		if !x.dead {
-			do()
-		}
-	})
-}
-
-func (x *executorProcess) die(status int) {
-	if x.dead {
-		return
-	}
-	x.dead, x.running = true, false
-	delete(x.a.executors, x.container)
-	if x.a.up {
-		x.a.w.model.ContainerExited(x.a.w.now, x.a.name, x.container, status)
-	}
-}
-
-func (x *executorProcess) subscribe() {
-	w := x.a.w
-	if x.stream != 0 || !x.a.up {
-		return
-	}
-	sub := &executor.Call_Subscribe{UnacknowledgedUpdates: slices.Clone(x.updates)}
-	if x.task != nil && !x.acked {
-		sub.UnacknowledgedTasks = []mesosapi.TaskInfo{*x.task}
-	}
-	answer := w.model.ExecutorSubscribe(w.now, x.a.name, &executor.Call{Type: executor.Call_SUBSCRIBE,
-		ExecutorID: x.id, FrameworkID: x.framework, Subscribe: sub})
-	if answer.Code == 200 {
-		x.stream = answer.Stream
-		x.session++
-		return
-	}
-	x.later(500, x.subscribe)
-}
-
-func (x *executorProcess) told(e *executor.Event) {
-	switch e.Type {
-	case executor.Event_LAUNCH:
-		if x.task == nil {
-			x.begin(e.Launch.Task)
-		}
-	case executor.Event_ACKNOWLEDGED:
-		x.acked = true
-		x.updates = slices.DeleteFunc(x.updates, func(u executor.Call_Update) bool {
-			return string(u.Status.UUID) == string(e.Acknowledged.UUID)
-		})
-		if x.over && len(x.updates) == 0 {
-			x.later(1, func() { x.die(0) })
-		}
-	case executor.Event_KILL:
-		x.kill()
-	case executor.Event_SHUTDOWN:
-		x.kill()
-		x.later(5000, func() { x.die(0) })
-	}
-}
-
-// behaviour is what a simulated task does, from its command.
-type behaviour struct {
-	For  int  `json:"for"`  // ms until it exits; 0 is never
-	Exit int  `json:"exit"` // status
-	Sick bool `json:"sick"` // turns unhealthy now and then
-}
-
-func (x *executorProcess) begin(t mesosapi.TaskInfo) {
-	w := x.a.w
-	x.task = &t
-	if err := json.Unmarshal(t.Data, &x.def); err != nil {
-		panic(failed(fmt.Sprintf("definition of %s: %v", t.TaskID.Value, err)))
-	}
-	w.checks.started(x)
-	x.update(mesosapi.TASK_STARTING, "fetching", nil)
-	x.later(w.rng.IntN(3000), func() {
-		if x.ending {
-			return
-		}
-		var b behaviour
-		if err := json.Unmarshal([]byte(x.def.Spec.Command), &b); err != nil {
-			panic(err)
-		}
-		x.running = true
-		x.update(mesosapi.TASK_RUNNING, "", nil)
-		if x.def.Spec.Health != nil {
-			healthy := true
-			x.later(w.rng.IntN(2000), func() { x.health(healthy) })
-			if b.Sick {
-				x.later(20_000+w.rng.IntN(100_000), func() { x.health(false) })
-			}
-		}
-		if b.For > 0 {
-			x.later(b.For, func() { x.exit(b.Exit) })
-		}
-	})
-}
-
-func (x *executorProcess) health(healthy bool) {
-	if !x.running || x.ending {
-		return
-	}
-	x.update(mesosapi.TASK_RUNNING, "checked", &healthy)
-	if !healthy {
-		x.later(2000, func() { x.exit(1) })
-	}
-}
-
-func (x *executorProcess) exit(status int) {
-	if !x.running || x.ending {
-		return
-	}
-	x.ending, x.running, x.over = true, false, true
-	state := mesosapi.TASK_FINISHED
-	if status != 0 {
-		state = mesosapi.TASK_FAILED
-	}
-	x.update(state, fmt.Sprintf("exited with status %d", status), nil)
-}
-
-func (x *executorProcess) kill() {
-	if x.ending {
-		return
-	}
-	x.ending = true
-	if x.task == nil {
-		return
-	}
-	x.update(mesosapi.TASK_KILLING, "", nil)
-	x.later(x.a.w.rng.IntN(3000), func() {
-		x.running, x.over = false, true
-		x.update(mesosapi.TASK_KILLED, "", nil)
-	})
-}
-
-func (x *executorProcess) update(state mesosapi.TaskState, message string, healthy *bool) {
-	w := x.a.w
-	var uuid [16]byte
-	binary.LittleEndian.PutUint64(uuid[:8], w.rng.Uint64())
-	binary.LittleEndian.PutUint64(uuid[8:], w.rng.Uint64())
-	uuid[6], uuid[8] = uuid[6]&0x0f|0x40, uuid[8]&0x3f|0x80
-	source, timestamp := mesosapi.SOURCE_EXECUTOR, float64(w.now.UnixMilli())/1000
-	report := api.Report{Phase: api.PhaseRun, Sandbox: "/sandbox/" + x.container}
-	if healthy != nil && *healthy {
-		report.Successes = 1
-	}
-	data, err := json.Marshal(report)
-	if err != nil {
-		panic(err)
-	}
-	status := mesosapi.TaskStatus{TaskID: x.task.TaskID, State: &state, Source: &source, UUID: uuid[:],
-		ExecutorID: &x.id, Timestamp: &timestamp, Healthy: healthy, Data: data}
-	if message != "" {
-		status.Message = &message
-	}
-	x.updates = append(x.updates, executor.Call_Update{Status: status})
-	x.send(len(x.updates) - 1)
-}
-
-// send gives an update to the agent; one that is away gets it with the next
-// SUBSCRIBE.
-func (x *executorProcess) send(i int) {
-	w := x.a.w
-	if x.stream == 0 || !x.a.up || i >= len(x.updates) {
-		return
-	}
-	u := x.updates[i]
-	answer := w.model.ExecutorCall(w.now, x.a.name, &executor.Call{Type: executor.Call_UPDATE,
-		ExecutorID: x.id, FrameworkID: x.framework, Update: &u})
-	if answer.Code == 503 {
-		x.later(200, func() {
-			for i := range x.updates {
-				x.send(i)
-			}
-		})
 	}
 }

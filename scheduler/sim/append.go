@@ -52,7 +52,7 @@ func (e *entry) merge(readys []core.Ready) {
 // finish gives the append under way its outcome.
 func (s *schedulerProcess) finish() bool {
 	a := s.append
-	if s.session.over && !s.cut {
+	if s.session.over && !s.cut && s.w.chance(2) {
 		s.depose("its session expired, says the journal")
 		return true
 	}
@@ -77,7 +77,11 @@ func (s *schedulerProcess) lose(a *appending, arrives bool) {
 		w.journal.append(a.entry)
 	case w.chance(2):
 		w.timers.add(w.now.Add(time.Duration(w.rng.IntN(10_000))*time.Millisecond), func() {
-			w.journal.append(a.entry) // fenced when another leads by then, or it is there
+			there := w.journal.entries[a.entry.index] == a.entry
+			// Fenced when another leads by then, or it is there.
+			if w.journal.append(a.entry) == committed && !there {
+				w.sees("unknown append arrives late")
+			}
 		})
 	}
 	w.users.lost(s)
@@ -89,7 +93,7 @@ func (s *schedulerProcess) resolve() bool {
 	switch {
 	case s.cut:
 		return false
-	case s.session.over:
+	case s.session.over && s.w.chance(2):
 		s.depose("its session expired while the outcome of an append was unknown")
 		return true
 	case s.w.chance(3):
@@ -98,12 +102,23 @@ func (s *schedulerProcess) resolve() bool {
 	if s.broken.retryBlindly(s) {
 		return true
 	}
-	s.settle(s.w.journal.append(s.append.entry))
+	there := s.w.journal.entries[s.append.entry.index] == s.append.entry
+	v := s.w.journal.append(s.append.entry)
+	switch {
+	case v == fenced:
+		s.w.sees("unknown append was fenced by another leader")
+	case there:
+		s.w.sees("unknown append was durable")
+	default:
+		s.w.sees("unknown append was absent")
+	}
+	s.settle(v)
 	return true
 }
 
 func (s *schedulerProcess) settle(v verdict) {
 	if v == fenced {
+		s.w.sees("leader is deposed by the fence")
 		s.depose("it is fenced")
 		return
 	}

@@ -3,77 +3,78 @@ package sim
 import (
 	"time"
 
-	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/core"
-	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
-// limits: a launch exceeds no limit per host, whatever deploys the tasks are of.
-func (c *checks) limits(launched *record.Task) {
-	d, ok := c.w.journal.decoded[record.DeployKey(launched.Job, launched.Deploy)].(*record.Deploy)
-	if !ok {
-		c.fail("task %s is launched of deploy %d of %s, which is not kept", launched.Id, launched.Deploy, launched.Job)
-	}
-	spec, err := api.ParseSpec(d.Spec)
-	if err != nil {
-		c.fail("%v", err)
-	}
-	most, limited := spec.Limits["host"]
-	if !limited {
-		return
-	}
-	n := 0
-	for _, t := range c.w.journal.live {
-		if t.Job != launched.Job || t.Host != launched.Host || t.State.Terminal() {
-			continue
-		}
-		if t.Deploy == launched.Deploy || t.LaunchedAt < launched.LaunchedAt { // others of this step may have had no limit
-			n++
-		}
-	}
-	if n > most {
-		c.fail("at most %d tasks of %s per host: %s is launched on %s, which has %d with it", most, launched.Job, launched.Id, launched.Host, n)
-	}
+// offerChecks see that nothing is hoarded.
+type offerChecks struct {
+	held     map[string]time.Time // by id: when an offer came that was not answered yet
+	calmFrom time.Time            // since when there are no more faults
 }
 
-// offered and called keep track of the offers that are held.
-func (c *checks) offered(e core.Event) {
+func newOfferChecks() offerChecks { return offerChecks{held: map[string]time.Time{}} }
+
+// heard notes an event of Mesos, as it arrives at a scheduler.
+func (c *checks) heard(s *schedulerProcess, e core.Event) {
 	switch e := e.(type) {
 	case core.Offers:
 		for _, o := range e.Offers {
-			c.held[o.ID] = c.w.now
+			c.offers.held[o.ID] = c.w.now
 		}
 	case core.Rescinded:
-		delete(c.held, e.Offer)
+		delete(c.offers.held, e.Offer)
+		c.w.sees("offer rescinded")
+		if s.acceptWaits(e.Offer) {
+			c.w.sees("offer rescinded with its ACCEPT under way")
+			c.w.trace("offer %s is rescinded, and scheduler %d is about to use it", e.Offer, s.number)
+		}
+	case core.Update:
+		c.tasks.updates[string(e.UUID)] = e.State
+		if len(e.UUID) > 0 {
+			c.tasks.lastUpdate[e.Task] = string(e.UUID)
+		}
+		c.w.trace("update %s %s %s %s", e.Task, e.State, e.Reason, e.Message)
+		if e.Reason == "INVALID_OFFERS" {
+			c.w.sees("launch dropped, its offer is gone")
+		}
 	}
 }
 
+// called notes an answer to offers.
 func (c *checks) called(call core.Call) {
-	var ids []string
 	switch call := call.(type) {
 	case core.Accept:
-		ids = call.Offers
+		c.answer(call.Offers)
 	case core.Decline:
-		ids = call.Offers
-	}
-	for _, id := range ids {
-		delete(c.held, id)
+		c.w.sees("offers declined")
+		c.answer(call.Offers)
+	case core.Suppress:
+		c.w.sees("offers suppressed")
 	}
 }
 
-// hoarded: no offer is held for longer than 30 s, and 2 s more when there is no
-// demand any more by then. While faults go on, time
-// passes without the scheduler.
+func (c *checks) answer(offers []string) {
+	for _, id := range offers {
+		delete(c.offers.held, id)
+	}
+}
+
+// holdMost is how long an offer is held: 30 s, 2 s more when there is no demand
+// any more by then, and one for the way.
+const holdMost = 33 * time.Second
+
+// hoarded: no offer is held for too long. While faults go on, time passes
+// without the scheduler.
 func (c *checks) hoarded() {
-	if s := c.w.leader(); !c.w.calm || s == nil || s.clock > s.now() {
-		c.calmFrom = time.Time{}
+	if s := c.w.leader(); !c.w.calm || s == nil || s.behind > 0 {
+		c.offers.calmFrom = time.Time{}
 		return
 	}
-	if c.calmFrom.IsZero() {
-		c.calmFrom = c.w.now
+	if c.offers.calmFrom.IsZero() {
+		c.offers.calmFrom = c.w.now
 	}
-	for id, since := range c.held {
-		if held := c.w.now.Sub(since); since.After(c.calmFrom) && held > 33*time.Second {
+	for id, since := range c.offers.held {
+		if held := c.w.now.Sub(since); since.After(c.offers.calmFrom) && held > holdMost {
 			c.fail("never hoards: offer %s is held for %v", id, held)
 		}
 	}

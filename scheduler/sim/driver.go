@@ -20,6 +20,7 @@ func (s *schedulerProcess) call() bool {
 	sub, isSubscribe := c.Call.(core.Subscribe)
 	late := !s.mono().Before(s.renewed.Add(sessionLasts))
 	if late && (c.bare || isSubscribe) && s.w.opts.Mutant != MutantDeadline {
+		s.w.sees("calls withheld after the lease's deadline")
 		return false
 	}
 	s.calls = s.calls[1:]
@@ -47,6 +48,9 @@ func (s *schedulerProcess) perform(c queuedCall) {
 	s.w.checks.called(c.Call)
 	message, err := s.translator.Call(c.Call)
 	if err != nil {
+		if isAccept {
+			s.w.sees("launch withheld, its offer is gone")
+		}
 		outcome(err.Error())
 	}
 	if message == nil {
@@ -55,6 +59,9 @@ func (s *schedulerProcess) perform(c queuedCall) {
 	if s.away {
 		s.disconnect("no answer")
 		outcome("no answer")
+		return
+	}
+	if s.lostOnTheWay(c.Call) {
 		return
 	}
 	answer := s.w.model.Call(s.w.now, s.uuid, message)
@@ -67,9 +74,30 @@ func (s *schedulerProcess) perform(c queuedCall) {
 	case answer.Code == 202:
 		outcome("")
 	default:
+		if isAccept {
+			s.w.sees("launch not answered 202")
+		}
 		outcome(answer.Text)
 		s.disconnect(answer.Text)
 	}
+}
+
+// lostOnTheWay loses what the master took and passes on to an agent: nobody
+// says so.
+func (s *schedulerProcess) lostOnTheWay(call core.Call) bool {
+	what := ""
+	switch call.(type) {
+	case core.Kill:
+		what = "KILL lost"
+	case core.Acknowledge:
+		what = "acknowledgement lost"
+	}
+	if what == "" || s.w.calm || !s.w.chance(30) {
+		return false
+	}
+	s.w.sees(what)
+	s.w.trace("scheduler %d: %s: %s", s.number, what, callee(call))
+	return true
 }
 
 // callee names the task of a call, for the trace.
@@ -103,7 +131,7 @@ func (s *schedulerProcess) subscribe(sub core.Subscribe) {
 		s.stream = 0
 	}
 	s.w.checks.subscribes(s)
-	clear(s.w.checks.held)
+	clear(s.w.checks.offers.held)
 	answer := s.w.model.Subscribe(s.w.now, s.translator.Subscribe(sub))
 	s.w.trace("scheduler %d: SUBSCRIBE: %d %s", s.number, answer.Code, answer.Text)
 	if answer.Code != 200 {
@@ -127,6 +155,9 @@ func (s *schedulerProcess) arrived(e model.SchedulerEvent) {
 	if !s.up || e.Stream != s.stream || s.away {
 		return
 	}
+	if s.onTheWay(e) {
+		return
+	}
 	switch e.Event.Type {
 	case scheduler.Event_SUBSCRIBED:
 		id := e.Event.Subscribed.FrameworkID.Value
@@ -135,6 +166,7 @@ func (s *schedulerProcess) arrived(e model.SchedulerEvent) {
 		s.inbox = append(s.inbox, s.w.knownAgents())
 		return
 	case scheduler.Event_ERROR:
+		s.w.sees("subscription taken over by another scheduler")
 		s.disconnect(e.Event.Error.Message)
 		return
 	}
@@ -142,13 +174,11 @@ func (s *schedulerProcess) arrived(e model.SchedulerEvent) {
 	if event == nil {
 		return
 	}
-	s.w.checks.offered(event)
-	u, isUpdate := event.(core.Update)
-	if isUpdate {
-		s.w.checks.updates[string(u.UUID)] = u.State
-		s.w.trace("update %s %s %s %s", u.Task, u.State, u.Reason, u.Message)
+	s.w.checks.heard(s, event)
+	if removed, ok := event.(core.AgentRemoved); ok {
+		s.w.gaveUp(removed.Agent)
 	}
-	if isUpdate && !s.w.calm {
+	if u, isUpdate := event.(core.Update); isUpdate && !s.w.calm {
 		event = s.disturb(u)
 		if event == nil {
 			return
@@ -157,19 +187,44 @@ func (s *schedulerProcess) arrived(e model.SchedulerEvent) {
 	s.inbox = append(s.inbox, event)
 }
 
+// onTheWay says whether an event that takes something from the scheduler takes a
+// while to reach it: until then it goes on.
+func (s *schedulerProcess) onTheWay(e model.SchedulerEvent) bool {
+	switch e.Event.Type {
+	case scheduler.Event_RESCIND, scheduler.Event_ERROR:
+	default:
+		return false
+	}
+	if s.late == e.Event || s.w.calm || !s.w.chance(3) {
+		return false
+	}
+	s.w.later(s.w.upTo(3*time.Second), func() {
+		s.happens(func() {
+			s.late = e.Event
+			s.arrived(e)
+			s.late = nil
+		})
+	})
+	return true
+}
+
 // disturb loses an update (nil), repeats it, sends it once more and late, or
 // exchanges it with the one before.
 func (s *schedulerProcess) disturb(u core.Update) core.Event {
 	switch {
 	case len(u.UUID) > 0 && s.w.chance(25):
 		s.w.trace("  lost")
+		s.w.sees("update lost")
 		return nil
 	case s.w.chance(25):
+		s.w.sees("update repeated")
 		s.inbox = append(s.inbox, u)
 	case s.w.chance(15):
+		s.w.sees("update late")
 		stream := s.stream
 		s.w.timers.add(s.w.now.Add(time.Duration(s.w.rng.IntN(8000))*time.Millisecond), func() {
-			if s.up && s.stream == stream && len(u.UUID) > 0 {
+			// Of one task they come in order: the next only when this was acknowledged.
+			if last := s.w.checks.tasks.lastUpdate[u.Task]; s.up && s.stream == stream && len(u.UUID) > 0 && last == string(u.UUID) {
 				s.inbox = append(s.inbox, u)
 			}
 		})
@@ -177,6 +232,7 @@ func (s *schedulerProcess) disturb(u core.Update) core.Event {
 	if n := len(s.inbox); n > 0 && s.w.chance(10) {
 		if other, ok := s.inbox[n-1].(core.Update); ok && other.Task != u.Task {
 			s.inbox[n-1] = u
+			s.w.sees("update overtakes another")
 			return other
 		}
 	}
@@ -192,7 +248,7 @@ func (s *schedulerProcess) disconnect(why string) {
 	s.w.model.Closed(s.w.now, s.stream)
 	s.stream = 0
 	s.reconnect = true
-	clear(s.w.checks.held)
+	clear(s.w.checks.offers.held)
 	var kept []queuedCall
 	for _, c := range s.calls {
 		switch call := c.Call.(type) {

@@ -54,6 +54,9 @@ func (e *election) tick() {
 	for _, x := range slices.Clone(e.queue) {
 		if e.w.now.Sub(x.heard) > sessionLasts {
 			e.w.trace("the session of scheduler %d expires", x.of.number)
+			if x.of.up && x.of.core != nil {
+				e.w.sees("leader's session expires")
+			}
 			e.close(x)
 			x.of.learnLater()
 		}

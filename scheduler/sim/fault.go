@@ -25,6 +25,13 @@ func (w *world) schedulerDies() {
 	if !s.up {
 		return
 	}
+	w.sees("scheduler dies")
+	if len(s.decided) > 0 || s.append != nil {
+		w.sees("leader dies with decisions not durable")
+	}
+	if len(s.calls) > 0 {
+		w.sees("leader dies with calls not made")
+	}
 	s.crash()
 	away := w.upTo(10 * time.Second)
 	if w.chance(4) {
@@ -49,6 +56,13 @@ func (w *world) standStill(machine bool) {
 		d = w.upTo(3 * time.Minute)
 	}
 	w.trace("scheduler %d stands still for %v, its machine: %v", s.number, d, machine)
+	switch {
+	case s.core == nil:
+	case machine:
+		w.sees("leader's machine stands still")
+	default:
+		w.sees("leader stands still")
+	}
 	s.paused = true
 	life := s.lives
 	w.later(d, func() {
@@ -81,6 +95,7 @@ func (s *schedulerProcess) goOn() {
 
 func (w *world) handOver() {
 	if s := w.leader(); s != nil && s.runs() && !s.cut {
+		w.sees("leader hands over")
 		s.handOver()
 	}
 }
@@ -96,6 +111,9 @@ func (w *world) cutOff() {
 		d = w.upTo(time.Minute)
 	}
 	w.trace("scheduler %d is cut off from the journal for %v", s.number, d)
+	if s.core != nil {
+		w.sees("leader cut off from the journal")
+	}
 	s.cut = true
 	w.later(d, s.reach)
 }
@@ -117,6 +135,9 @@ func (w *world) cutOffMesos() {
 	}
 	d := w.upTo(2 * time.Minute)
 	w.trace("scheduler %d is cut off from Mesos for %v", s.number, d)
+	if s.core != nil {
+		w.sees("leader cut off from Mesos")
+	}
 	s.away = true
 	w.later(d, func() { s.away = false })
 	if s.stream != 0 {
@@ -127,6 +148,7 @@ func (w *world) cutOffMesos() {
 // clockJumps sets a scheduler's clock wrong, or right again.
 func (w *world) clockJumps() {
 	s := w.victim()
+	before := s.skew
 	switch {
 	case w.chance(3):
 		s.skew = 0
@@ -136,6 +158,13 @@ func (w *world) clockJumps() {
 		s.skew += w.upTo(20*time.Second) - 10*time.Second
 	}
 	s.skew = max(-skewMost, min(skewMost, s.skew))
+	switch {
+	case s.core == nil:
+	case s.skew > before:
+		w.sees("leader's clock set forward")
+	case s.skew < before:
+		w.sees("leader's clock set back")
+	}
 	w.trace("the clock of scheduler %d is wrong by %v", s.number, s.skew)
 }
 
@@ -152,6 +181,9 @@ func (w *world) answersLost() bool {
 
 func (w *world) disconnect() {
 	if s := w.victim(); s.runs() {
+		if s.stream != 0 {
+			w.sees("subscription breaks")
+		}
 		s.disconnect("the connection broke")
 	}
 }
@@ -186,6 +218,7 @@ func (w *world) executorDies() {
 	if ids := a.ids(); len(ids) > 0 {
 		x := a.executors[ids[w.rng.IntN(len(ids))]]
 		w.trace("executor %s on %s is killed", x.id.Value, a.name)
+		w.sees("executor dies")
 		x.die(9)
 	}
 }
@@ -195,15 +228,23 @@ func (w *world) stopMaster() {
 		return
 	}
 	w.trace("the master is killed")
+	w.sees("master fails over")
 	w.masterUp = false
 	w.model.StopMaster(w.now)
 	for _, s := range w.schedulers {
 		if stream := s.stream; stream != 0 {
-			s.happens(func() {
-				if s.stream == stream {
-					s.disconnect("the master is gone")
-				}
-			})
+			notice := func() {
+				s.happens(func() {
+					if s.stream == stream {
+						s.disconnect("the master is gone")
+					}
+				})
+			}
+			if w.chance(3) {
+				w.later(w.upTo(5*time.Second), notice)
+				continue
+			}
+			notice()
 		}
 	}
 	w.later(w.upTo(10*time.Second), w.startMaster)

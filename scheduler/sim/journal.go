@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,7 +24,7 @@ type journal struct {
 	records map[string][]byte
 	decoded map[string]core.Record  // the same, for checks
 	tasks_  map[string]*record.Task // of decoded
-	live    map[string]*record.Task // those that are not terminal
+	live    *liveTasks
 
 	subscriptions map[uint64]uint64 // by epoch: how often it wrote that it will subscribe
 }
@@ -45,7 +46,7 @@ const (
 
 func newJournal(w *world) *journal {
 	return &journal{w: w, entries: map[uint64]*entry{}, records: map[string][]byte{}, decoded: map[string]core.Record{},
-		tasks_: map[string]*record.Task{}, live: map[string]*record.Task{}, subscriptions: map[uint64]uint64{}}
+		tasks_: map[string]*record.Task{}, live: newLiveTasks(), subscriptions: map[uint64]uint64{}}
 }
 
 // lead raises the epoch, unless the session that asks for it is over.
@@ -81,6 +82,7 @@ func (j *journal) append(e *entry) verdict {
 	case unfenced:
 		e.index = j.index + 1
 	case e.epoch != j.epoch, e.index != j.index+1:
+		j.w.checks.fencedOut(e)
 		return fenced
 	}
 	j.w.checks.oneWriter(e)
@@ -90,24 +92,29 @@ func (j *journal) append(e *entry) verdict {
 	if j.w.opts.Mutant == MutantForgetEntry && j.w.chance(40) {
 		return committed
 	}
-	for _, wr := range e.writes {
-		before := j.decoded[wr.Key]
-		j.put(wr)
+	before := make([]core.Record, len(e.writes))
+	for i, wr := range e.writes {
+		before[i] = j.decoded[wr.Key]
+		j.put(wr, before[i])
 		if l, ok := wr.Record.(*record.Leader); ok {
 			j.subscriptions[e.epoch] = l.Subscriptions
 		}
-		j.w.checks.written(wr.Key, before, wr.Record)
+	}
+	for i, wr := range e.writes {
+		j.w.checks.written(wr.Key, before[i], wr.Record)
 	}
 	j.w.checks.entryWritten()
 	return committed
 }
 
-func (j *journal) put(wr core.Write) {
+func (j *journal) put(wr core.Write, before core.Record) {
+	old, _ := before.(*record.Task)
+	now, _ := wr.Record.(*record.Task)
+	j.live.replace(wr.Key, old, now)
 	if wr.Record == nil {
 		delete(j.records, wr.Key)
 		delete(j.decoded, wr.Key)
 		delete(j.tasks_, wr.Key)
-		delete(j.live, wr.Key)
 		return
 	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(wr.Record)
@@ -116,13 +123,45 @@ func (j *journal) put(wr core.Write) {
 	}
 	j.records[wr.Key] = b
 	j.decoded[wr.Key] = wr.Record
-	switch m := wr.Record.(type) {
-	case *record.Task:
-		j.tasks_[wr.Key] = m
-		if m.State.Terminal() {
-			delete(j.live, wr.Key)
-		} else {
-			j.live[wr.Key] = m
+	if now != nil {
+		j.tasks_[wr.Key] = now
+	}
+}
+
+func (j *journal) rollout(job string) *record.Rollout {
+	r, _ := j.decoded[record.RolloutKey(job)].(*record.Rollout)
+	return r
+}
+
+// tasksOf is what tasks of a deploy and of those like it have in common; the
+// number itself when it is not kept.
+func (j *journal) tasksOf(job string, number uint32) uint32 {
+	if d := j.deploy(job, number); d != nil {
+		return d.TasksOf()
+	}
+	return number
+}
+
+// tell traces what is durable, for whoever looks at a failure.
+func (j *journal) tell() {
+	if j.w.opts.Trace == nil {
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(j.decoded)) {
+		switch m := j.decoded[key].(type) {
+		case *record.Job:
+			j.w.trace("%s: %d instances on deploy %d, stable %d, paused %v, removing %v, decided through %d",
+				key, m.Instances, m.Deploy, m.Stable, m.Paused, m.Removing, m.DecidedThrough)
+		case *record.Deploy:
+			j.w.trace("%s: %v %s, created %v, ended %v, %+v", key, m.State, m.Reason, millis(m.CreatedAt), millis(m.EndedAt), j.w.checks.specOf(m).Update)
+		case *record.Rollout:
+			j.w.trace("%s: of deploy %d, %v, step %d, back %d, progress %v, paused %v, keeps until %v", key, m.Deploy, m.Phase, m.Step, m.Back,
+				millis(m.ProgressAt), m.Paused, millis(m.KeepUntil))
+		case *record.Run:
+			j.w.trace("%s: %v %s, %d failures", key, m.State, m.Reason, m.Failures)
+		case *record.Task:
+			j.w.trace("%s: %s deploy %d instance %d run %q on %s: %s, ready %v, stop %v %s", key, m.Job, m.Deploy, m.Instance, m.Run, m.Host,
+				describe(m), m.Ready, m.StopAt != 0, m.StopReason)
 		}
 	}
 }
@@ -142,7 +181,40 @@ func (j *journal) task(id string) *record.Task { return j.tasks_[record.TaskKey(
 // tasks are the durable tasks, by id.
 func (j *journal) tasks() []*record.Task { return sortedTasks(j.tasks_) }
 
-func (j *journal) liveTasks() []*record.Task { return sortedTasks(j.live) }
+func (j *journal) liveTasks() []*record.Task { return sortedTasks(j.live.byKey) }
+
+// jobs are all durable jobs, by name.
+func (j *journal) jobs() []*record.Job {
+	var out []*record.Job
+	for _, m := range j.decoded {
+		if job, ok := m.(*record.Job); ok {
+			out = append(out, job)
+		}
+	}
+	slices.SortFunc(out, func(a, b *record.Job) int { return strings.Compare(a.Key, b.Key) })
+	return out
+}
+
+// runs are all durable runs, in no order.
+func (j *journal) runs() []*record.Run {
+	var out []*record.Run
+	for _, m := range j.decoded {
+		if run, ok := m.(*record.Run); ok {
+			out = append(out, run)
+		}
+	}
+	return out
+}
+
+func (j *journal) job(key string) *record.Job {
+	job, _ := j.decoded[record.JobKey(key)].(*record.Job)
+	return job
+}
+
+func (j *journal) deploy(job string, number uint32) *record.Deploy {
+	d, _ := j.decoded[record.DeployKey(job, number)].(*record.Deploy)
+	return d
+}
 
 func sortedTasks(m map[string]*record.Task) []*record.Task {
 	out := make([]*record.Task, 0, len(m))

@@ -76,7 +76,7 @@ func (b *broken) stepped(s *schedulerProcess, events []core.Event, r *core.Ready
 	case MutantForgetStrays:
 		b.filter(r, func(c core.Call) bool {
 			k, ok := c.(core.Kill)
-			return !ok || s.w.journal.live[record.TaskKey(k.Task)] != nil
+			return !ok || s.w.journal.live.byKey[record.TaskKey(k.Task)] != nil
 		})
 	case MutantNoReconcile:
 		b.filter(r, func(c core.Call) bool { _, ok := c.(core.Reconcile); return !ok })

@@ -13,7 +13,28 @@ import (
 func (a *agent) operate(c *operator.Call) bool {
 	answer := a.w.model.Operate(a.w.now, c)
 	a.w.trace("operator: %s %s: %d %s", c.Type, a.name, answer.Code, answer.Text)
-	return answer.Code == 200
+	if answer.Code != 200 {
+		return false
+	}
+	switch c.Type {
+	case operator.Call_DEACTIVATE_AGENT:
+		a.w.sees("agent deactivated")
+	case operator.Call_DRAIN_AGENT:
+		a.w.sees("agent drained")
+	case operator.Call_MARK_AGENT_GONE:
+		a.w.sees("agent gone")
+	}
+	return true
+}
+
+// gaveUp notes an agent that the master says is removed.
+func (w *world) gaveUp(id string) {
+	for _, a := range w.agents {
+		if a.lastID == id && !a.up {
+			a.unreachable = true
+			w.sees("agent becomes unreachable")
+		}
+	}
 }
 
 // anAgent is one that Mesos knows, nil if it does not know the one drawn.
@@ -89,5 +110,7 @@ func (a *agent) renew() {
 		a.executors[id].die(9)
 	}
 	clear(a.records)
+	a.unreachable = false
+	a.w.sees("agent set up anew")
 	a.start()
 }

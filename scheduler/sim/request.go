@@ -40,9 +40,16 @@ func (u *users) answered(reply core.Reply) {
 	delete(u.requests, reply.To)
 	if reply.Err != nil {
 		u.w.trace("%s: error: %s", r.name, reply.Err.Detail)
+		u.w.sees("request refused")
+		if reply.Err.Kind == core.Stale {
+			u.w.sees("stale revision refused")
+		}
 		return
 	}
 	u.w.trace("%s: done", r.name)
+	if reply.Result.Repeated {
+		u.w.sees("request answered again as before")
+	}
 	reply.Result.Repeated = false
 	switch {
 	case r.result == nil:
@@ -51,7 +58,7 @@ func (u *users) answered(reply core.Reply) {
 		u.w.checks.fail("an answer is given once: %s was answered %+v, and then %+v", r.name, *r.result, reply.Result)
 	}
 	u.w.checks.replied(r, reply.Result)
-	u.w.checks.kept(r)
+	u.w.checks.answerKept(r)
 }
 
 // lost has every request that a scheduler did not answer sent again.
@@ -76,9 +83,9 @@ func (u *users) retry() {
 	}
 }
 
-// kept: nothing that was answered is ever lost. The answer itself is kept for
+// answerKept: nothing that was answered is ever lost. The answer itself is kept for
 // a day.
-func (c *checks) kept(r *request) {
+func (c *checks) answerKept(r *request) {
 	if c.w.journal.decoded[record.IdempotencyKey(r.IdempotencyKey)] == nil {
 		c.fail("durable before visible: %s was answered, and the journal does not know it", r.name)
 	}
@@ -88,7 +95,7 @@ func (c *checks) kept(r *request) {
 func (c *checks) answersKept() {
 	for _, name := range slices.Sorted(maps.Keys(c.w.users.byName)) {
 		if r := c.w.users.byName[name]; r.result != nil {
-			c.kept(r)
+			c.answerKept(r)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	mesosevent "github.com/mesos/mesos-go/api/v1/lib/scheduler"
+
 	"github.com/perigee-sched/perigee/devcluster/model"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
@@ -38,7 +40,8 @@ type leadership struct {
 	elected      bool   // it knows that it is the first
 	suspended    bool   // its machine stood still meanwhile: its deadline means nothing
 
-	stream    model.StreamID // 0 while not subscribed
+	stream    model.StreamID    // 0 while not subscribed
+	late      *mesosevent.Event // that was on the way
 	uuid      string
 	reconnect bool // Connecting is due
 
@@ -48,7 +51,10 @@ type leadership struct {
 	calls   []queuedCall // released, not performed
 	replies []core.Reply // durable, not sent
 	wakeAt  int64
-	clock   int64 // of the core: it does not go back
+	instant int64 // of the next cron, by the wall clock
+	clock   *clock
+	coreAt  int64 // the time that the core was last stepped with
+	behind  int64 // as the core was told
 	broken  broken
 }
 
@@ -60,9 +66,12 @@ type queuedCall struct {
 
 func (s *schedulerProcess) runs() bool { return s.up && !s.paused }
 
-// now is the time by its clock, mono by the one that nobody sets.
-func (s *schedulerProcess) now() int64      { return s.w.now.Add(s.skew).UnixMilli() }
+// wall is the time by its clock, mono by the one that nobody sets.
+func (s *schedulerProcess) wall() time.Time { return s.w.now.Add(s.skew) }
 func (s *schedulerProcess) mono() time.Time { return s.w.now.Add(-s.lag) }
+
+// now is the core's time, and how far the wall clock is behind it.
+func (s *schedulerProcess) now() (at, behind int64) { return s.clock.now(s.wall(), s.mono()) }
 
 // start begins a process, which stands for election.
 func (s *schedulerProcess) start() {
@@ -83,7 +92,7 @@ func (s *schedulerProcess) crash() {
 func (s *schedulerProcess) forget() {
 	if s.stream != 0 {
 		s.w.model.Closed(s.w.now, s.stream)
-		clear(s.w.checks.held)
+		clear(s.w.checks.offers.held)
 	}
 	s.leadership = leadership{}
 	s.w.users.lost(s)
@@ -135,17 +144,35 @@ func (s *schedulerProcess) candidate() bool {
 	c := s.broken.kept
 	if c == nil {
 		var err error
-		c, err = core.Load(core.Config{Overhead: core.Amounts{CPUs: 10, Memory: 32_000}, DefaultUser: "nobody",
+		c, err = core.Load(core.Config{Overhead: overhead, DefaultUser: "nobody",
 			ReplaceAfter: 2 * 60_000, FinishedKeep: 500}, s.broken.records(s))
 		if err != nil {
 			panic(failed(fmt.Sprintf("the state cannot be loaded: %v", err)))
 		}
 	}
-	s.leadership = leadership{core: c, epoch: epoch, index: index, reconnect: true,
+	s.leadership = leadership{core: c, epoch: epoch, index: index, reconnect: true, clock: newClock(s.wall(), s.mono()),
 		translator: mesos.NewTranslator(mesos.Options{Executor: mesos.ExecutorOptions{URL: "http://scheduler/executor", SHA256: zeros}})}
+	s.sawTakeover()
 	s.w.trace("scheduler %d leads at journal index %d, epoch %d", s.number, index, epoch)
 	s.step(core.Elected{Scheduler: fmt.Sprint("s", s.number), Incarnation: "siml"})
 	return true
+}
+
+// sawTakeover notes what a leadership begins with.
+func (s *schedulerProcess) sawTakeover() {
+	w := s.w
+	if w.journal.index == 0 {
+		return
+	}
+	w.sees("takeover")
+	if s.wall().UnixMilli() < w.lastLedAt {
+		w.sees("takeover with a clock behind")
+	}
+	for _, j := range w.journal.jobs() {
+		if w.journal.deploy(j.Key, j.Deploy).GetState() == deployInProgress {
+			w.sees("deploy across a takeover")
+		}
+	}
 }
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -156,12 +183,20 @@ func (s *schedulerProcess) step(events ...core.Event) {
 	if alone {
 		s.step() // what is due by itself
 	}
-	s.clock = max(s.clock, s.now())
-	ready := s.core.Step(s.now(), events)
+	now, behind := s.now()
+	s.coreAt, s.w.lastLedAt = now, now
+	if behind != s.behind {
+		s.behind = behind
+		events = append([]core.Event{core.ClockBehind{By: behind}}, events...)
+	}
+	if behind > 0 {
+		s.w.sees("steps while a clock that was set back catches up")
+	}
+	ready := s.core.Step(now, events)
 	if alone {
 		s.w.checks.refused(ready)
 	}
-	s.wakeAt = ready.Wake
+	s.wakeAt, s.instant = ready.Wake, ready.Instant
 	s.broken.stepped(s, events, &ready)
 	if !ready.Empty() {
 		s.decided = append(s.decided, ready)
@@ -206,16 +241,32 @@ func (s *schedulerProcess) receive() bool {
 
 // tick steps the core when it asked to be.
 func (s *schedulerProcess) tick() {
-	if s.steps() && s.wakeAt != 0 && s.wakeAt <= s.now() {
+	if !s.steps() {
+		return
+	}
+	now, behind := s.now()
+	if s.wakeAt != 0 && s.wakeAt <= now || s.instant != 0 && s.instant <= now-behind {
 		s.step()
 	}
 }
 
+// wake is when tick has to be called, if nobody sets the clock before; the zero
+// time when only an event will do.
 func (s *schedulerProcess) wake() time.Time {
-	if !s.steps() || s.wakeAt == 0 {
+	if !s.steps() {
 		return time.Time{}
 	}
-	return time.UnixMilli(s.wakeAt).UTC().Add(-s.skew)
+	s.now()
+	var due time.Time
+	if s.wakeAt != 0 {
+		due = s.w.now.Add(s.clock.until(s.wakeAt))
+	}
+	if s.instant != 0 {
+		if at := s.w.now.Add(time.UnixMilli(s.instant).Sub(s.wall())); due.IsZero() || at.Before(due) {
+			due = at
+		}
+	}
+	return due
 }
 
 // progress makes the next thing happen that was decided: an entry durable, a

@@ -24,6 +24,7 @@ var (
 	large   = flag.Int("sim.large", 0, "play this many seeds with 5,000 agents; make sim plays 20")
 	mutants = flag.Int("sim.mutants", 0, "play up to this many seeds for each mutant; make sim plays 300")
 	keep    = flag.Bool("sim.keep", false, "write the shortest scripts found for the mutants into testdata/scripts")
+	script  = flag.String("sim.script", "", "play this script only, in place of seeds")
 	shrink  = flag.Duration("sim.shrink", 20*time.Second, "how long to look for a shorter way to the first failure")
 )
 
@@ -43,8 +44,28 @@ func TestSeeds(t *testing.T) {
 		require.NoError(t, Run(opts))
 		return
 	}
+	if *script != "" {
+		playScript(t, *script)
+		return
+	}
 	play(t, *seeds, Options{Agents: *agents, Steps: *steps})
 }
+
+// playScript plays a script that failed, and tells all that happens.
+func playScript(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	script, err := ParseScript(string(text))
+	require.NoError(t, err)
+	opts := script.Options()
+	if testing.Verbose() {
+		opts.Trace = func(line string) { fmt.Println(line) }
+	}
+	require.NoError(t, Run(opts))
+}
+
+// enoughSeeds meet everything that the simulation is about.
+const enoughSeeds = 500
 
 // TestLarge plays seeds with many agents.
 func TestLarge(t *testing.T) {
@@ -57,6 +78,8 @@ func TestLarge(t *testing.T) {
 // play plays seeds from 1 up on all processors, and shows the shortest way to
 // the first failure.
 func play(t *testing.T, seeds int, opts Options) {
+	coverage := &Coverage{}
+	opts.Coverage = coverage
 	var next atomic.Uint64
 	var mu sync.Mutex
 	var failures []error
@@ -86,10 +109,17 @@ func play(t *testing.T, seeds int, opts Options) {
 	var first *Failure
 	if errors.As(errors.Join(failures...), &first) && *shrink > 0 {
 		script, f := Shrink(first, *shrink)
-		t.Logf("the shortest script found for seed %d, to be kept in testdata/scripts:\n%s", first.Options.Seed, script.Text(f.What, f.Remarks))
+		text := script.Text(f.What, f.Remarks)
+		file := filepath.Join(os.TempDir(), fmt.Sprintf("sim-seed-%d.txt", first.Options.Seed))
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+		t.Logf("the shortest script found for seed %d is in %s; play it with\n  go test ./scheduler/sim -run TestSeeds -v -sim.script %s\nand keep it in testdata/scripts:\n%s",
+			first.Options.Seed, file, file, text)
 	}
 	require.NoError(t, errors.Join(failures...))
-	t.Logf("%d seeds × %d agents × %d steps", seeds, opts.Agents, opts.Steps)
+	t.Logf("%d seeds × %d agents × %d steps\n%s", seeds, opts.Agents, opts.Steps, coverage)
+	if seeds >= enoughSeeds {
+		require.Empty(t, coverage.Missing(), "no seed met these")
+	}
 }
 
 // TestRegressions plays the seeds that once failed.

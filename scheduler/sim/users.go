@@ -3,7 +3,6 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/core"
@@ -119,58 +118,6 @@ func (u *users) anyTask() *record.Task {
 		return tasks[u.w.rng.IntN(len(tasks))]
 	}
 	return nil
-}
-
-func (u *users) service(job string) *api.Spec {
-	rng := u.w.rng
-	n := rng.IntN(6) * u.w.scale
-	b := behaviour{}
-	switch rng.IntN(4) {
-	case 0:
-		b = behaviour{For: 1000 + rng.IntN(60_000), Exit: rng.IntN(2)}
-	case 1:
-		b.Sick = true
-	}
-	spec := &api.Spec{Job: job, Kind: api.KindService, Instances: &n, Resources: api.Resources{CPUs: 0.5, Memory: 256 * api.MiB}}
-	if rng.IntN(2) == 0 {
-		spec.Health = &api.Health{TCP: &api.TCPCheck{Port: "http"}}
-	}
-	spec.Ports = []string{"http"}
-	spec.Priority = rng.IntN(3)
-	switch rng.IntN(6) {
-	case 5:
-		spec.Ports = append(spec.Ports, "a", "b", "c", "d", "e", "f") // so that they run out
-	case 0:
-		spec.Spread = "rack"
-	case 1:
-		spec.Limits = map[string]int{"host": 2}
-	case 2:
-		spec.Constraints = []string{"zone = z1"}
-	}
-	if rng.IntN(3) == 0 {
-		spec.Update = &api.Update{StopFirst: true}
-	}
-	if rng.IntN(4) == 0 {
-		spec.Stop = &api.Stop{Drain: api.Duration(5 * time.Second)}
-	}
-	return commanded(spec, b)
-}
-
-func (u *users) cron(job string) *api.Spec {
-	rng := u.w.rng
-	return commanded(&api.Spec{Job: job, Kind: api.KindCron, Resources: api.Resources{CPUs: 0.2, Memory: 64 * api.MiB},
-		Retries: rng.IntN(3),
-		Schedule: &api.Schedule{
-			Cron: []string{"* * * * *", "*/5 * * * *", "30 2 * * *"}[rng.IntN(3)], Zone: "Europe/Berlin",
-			Overlap: []api.Overlap{api.OverlapForbid, api.OverlapReplace, api.OverlapAllow, api.OverlapQueue}[rng.IntN(4)],
-			Missed:  []api.Missed{api.MissedSkip, api.MissedOnce, api.MissedAll}[rng.IntN(3)],
-		}}, behaviour{For: 1 + rng.IntN(150_000), Exit: rng.IntN(2)})
-}
-
-func (u *users) batch(job string) *api.Spec {
-	rng := u.w.rng
-	return commanded(&api.Spec{Job: job, Kind: api.KindBatch, Resources: api.Resources{CPUs: 0.3, Memory: 64 * api.MiB},
-		Retries: rng.IntN(3)}, behaviour{For: 1 + rng.IntN(30_000), Exit: rng.IntN(2)})
 }
 
 func commanded(spec *api.Spec, b behaviour) *api.Spec {

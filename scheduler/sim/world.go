@@ -19,6 +19,8 @@ type Options struct {
 	Script []Choice
 	// Trace, when set, is told every step.
 	Trace func(string)
+	// Coverage, when set, counts what was met.
+	Coverage *Coverage
 	// Mutant breaks the schedulers on purpose, to see that it is found out.
 	Mutant Mutant
 }
@@ -48,9 +50,15 @@ type world struct {
 	calm       bool // no more faults, no more work
 	chosen     []Choice
 	remarks    map[int]string
+	saw        map[string]int
+	made       map[string]bool // jobs
+	lastLedAt  int64           // by the clock of the core that was stepped last
 }
 
 const schedulerCount = 3
+
+// clockChanges are near: one skips an hour, one repeats it.
+var clockChanges = [2]time.Time{time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC), time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC)}
 
 // Failure is an invariant that did not hold.
 type Failure struct {
@@ -76,11 +84,13 @@ func Run(opts Options) (failure error) {
 	w := &world{
 		opts:     opts,
 		pcg:      rand.NewPCG(opts.Seed, 0),
-		now:      time.Date(2026, 3, 28, 22, 0, 0, 0, time.UTC), // a clock change is near
+		now:      clockChanges[opts.Seed%2].Add(-50 * time.Minute),
 		byName:   map[string]*agent{},
 		registry: map[string][]byte{},
 		inactive: map[*agent]bool{},
 		remarks:  map[int]string{},
+		saw:      map[string]int{},
+		made:     map[string]bool{},
 		scale:    max(1, opts.Agents/200),
 	}
 	w.rng = rand.New(w.pcg)
@@ -89,7 +99,11 @@ func Run(opts Options) (failure error) {
 	w.election = &election{w: w}
 	w.users = newUsers(w)
 	defer func() {
+		if opts.Coverage != nil {
+			opts.Coverage.add(w.saw)
+		}
 		if p := recover(); p != nil {
+			w.journal.tell()
 			what := fmt.Sprint(p)
 			if _, ours := p.(failed); !ours {
 				what = fmt.Sprintf("panic: %v\n%s", p, stack())
@@ -329,18 +343,27 @@ func (w *world) subscribed(stream model.StreamID) *schedulerProcess {
 	return nil
 }
 
+// closed tells of a stream that ended: a scheduler now and then notices late.
 func (w *world) closed(stream model.StreamID) {
-	if s := w.subscribed(stream); s != nil {
+	s := w.subscribed(stream)
+	if s == nil {
+		for _, a := range w.agents {
+			a.streamClosed(stream)
+		}
+		return
+	}
+	notice := func() {
 		s.happens(func() {
 			if s.stream == stream {
 				s.disconnect("the master closed the stream")
 			}
 		})
+	}
+	if w.calm || !w.chance(3) {
+		notice()
 		return
 	}
-	for _, a := range w.agents {
-		a.streamClosed(stream)
-	}
+	w.later(w.upTo(5*time.Second), notice)
 }
 
 func (w *world) store(e model.Store) {
