@@ -44,10 +44,14 @@ func NewFit(o *Observed, spec *api.Spec) (*Fit, error) {
 	for i, a := range o.Agents {
 		known = append(known, Agent{ID: a.ID, Host: a.Host, URL: a.URL, Attributes: a.Attributes, Total: a.Total, Active: a.Active})
 		offer := Offer{ID: fmt.Sprint(i), Agent: a.ID, Host: a.Host, URL: a.URL, Attributes: a.Attributes,
-			Free: a.Offered, Ports: []PortRange{{First: 1, Last: uint32(a.Ports)}}}
+			Free: a.Offered}
+		ports := a.Ports
 		if !a.Holds {
 			offer.Free = Amounts{CPUs: a.Total.CPUs - a.Used.CPUs, Memory: a.Total.Memory - a.Used.Memory, Disk: a.Total.Disk - a.Used.Disk}
-			offer.Ports[0].Last = fitPorts
+			ports = fitPorts
+		}
+		if ports > 0 {
+			offer.Ports = []PortRange{{First: 1, Last: uint32(ports)}}
 		}
 		if a.Active && (a.Holds || a.Total != Amounts{}) {
 			offers = append(offers, offer)

@@ -95,7 +95,7 @@ func (p *planning) tryOut() {
 	case p.spec.Kind != api.KindService:
 		p.Fit.Summary = "fits: a run has a place now"
 	default:
-		p.Fit.Summary = fmt.Sprintf("fits: at most %s started together", tasks(p.Fit.Needs))
+		p.Fit.Summary = fmt.Sprintf("fits: at most %s started at once", tasks(p.Fit.Needs))
 	}
 }
 

@@ -25,8 +25,8 @@ var update = flag.Bool("update", false, "write the transcripts as they are now")
 //
 //	> agent a1 cpus=4 mem=8192 [used=2] [offers=1.5] [ports=3] [inactive] [rack=r1]
 //	> job {spec} [deploy=N] [instances=N] [paused] [removing] [state=failed]
-//	> tasks FIRST-LAST AGENT [deploy=N]     running ones of the job
-//	> rollout N                             a deploy is in progress
+//	> tasks FIRST-LAST AGENT [deploy=N] [ports=N] [stopping]     running ones of the job
+//	> rollout N [keeping]                   a deploy is in progress, or keeps its old set
 //	> plan {spec}
 func TestPlans(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -98,8 +98,11 @@ func (w *world) do(command string, out *strings.Builder) {
 	case "tasks":
 		w.start(strings.Fields(rest))
 	case "rollout":
-		w.rollout = &record.Rollout{Job: w.job.Key, Deploy: uint32(w.number(rest))}
-		w.deploys[w.rollout.Deploy].State = record.DeployState_DEPLOY_STATE_IN_PROGRESS
+		number, keeping, _ := strings.Cut(rest, " ")
+		w.rollout = &record.Rollout{Job: w.job.Key, Deploy: uint32(w.number(number))}
+		if keeping == "" {
+			w.deploys[w.rollout.Deploy].State = record.DeployState_DEPLOY_STATE_IN_PROGRESS
+		}
 	case "disconnect":
 		w.observed.Subscribed, w.observed.Agents = false, nil
 	case "plan":
@@ -170,9 +173,19 @@ func (w *world) start(words []string) {
 	if last == "" {
 		last = first
 	}
-	deploy := w.job.Deploy
-	if len(words) > 2 {
-		deploy = uint32(w.number(strings.TrimPrefix(words[2], "deploy=")))
+	deploy, stopAt := w.job.Deploy, int64(0)
+	var ports []uint32
+	for _, word := range words[2:] {
+		switch name, value, _ := strings.Cut(word, "="); name {
+		case "deploy":
+			deploy = uint32(w.number(value))
+		case "ports":
+			ports = make([]uint32, w.number(value))
+		case "stopping":
+			stopAt = 1
+		default:
+			w.Fatalf("no such flag: %s", word)
+		}
 	}
 	spec, err := api.ParseSpec(w.deploys[deploy].Spec)
 	require.NoError(w, err)
@@ -180,6 +193,7 @@ func (w *world) start(words []string) {
 	a := &w.observed.Agents[i]
 	for n := w.number(first); n <= w.number(last); n++ {
 		t := &record.Task{Id: fmt.Sprintf("t-%d", len(w.tasks)), Job: w.job.Key, Deploy: deploy, Instance: uint32(n),
+			StopAt: stopAt, Ports: ports,
 			State: record.TaskState_TASK_STATE_RUNNING, Agent: a.ID, Host: a.Host, PlacedOn: map[string]string{}}
 		for _, at := range a.Attributes {
 			t.PlacedOn[at.Name] = at.Value
