@@ -26,6 +26,8 @@ var (
 	taskStates   = names(record.TaskState_name, "TASK_STATE_")
 	runStates    = names(record.RunState_name, "RUN_STATE_")
 	deployStates = names(record.DeployState_name, "DEPLOY_STATE_")
+	deployKinds  = append([]string{string(api.DeployOfSpec)}, names(record.DeployKind_name, "DEPLOY_KIND_")[1:]...)
+	phases       = names(record.RolloutPhase_name, "ROLLOUT_PHASE_")
 )
 
 // name is a state's, also of one that only a newer version knows.
@@ -49,53 +51,14 @@ func moment(ms int64) *time.Time {
 
 func second(s int64) *time.Time { return moment(s * 1000) }
 
-// census is what a job's live tasks come to.
-type census struct {
-	api.Counts
-	live  int
-	ready map[uint32]int // by deploy
-}
-
-func take(v *engine.View, job string) census {
-	c := census{ready: map[uint32]int{}}
-	v.JobTasks(job, "", func(t *record.Task) bool {
-		if t.State.Terminal() {
-			return true
-		}
-		c.live++
-		switch {
-		case t.State == record.TaskState_TASK_STATE_PENDING:
-			c.Pending++
-		case t.State == record.TaskState_TASK_STATE_UNREACHABLE:
-			c.Unreachable++
-		case t.StopAt > 0 || t.State == record.TaskState_TASK_STATE_KILLING:
-			c.Stopping++
-		case t.State == record.TaskState_TASK_STATE_RUNNING:
-			c.Running++
-		default:
-			c.Starting++
-		}
-		if serves(t) {
-			c.Ready++
-			c.ready[t.Deploy]++
-		}
-		return true
-	})
-	return c
-}
-
-func serves(t *record.Task) bool {
-	return t.Ready && t.State == record.TaskState_TASK_STATE_RUNNING && t.StopAt == 0
-}
-
 // job tells a job, its spec only if asked to.
 func (s *Server) job(v *engine.View, r *record.Job, withSpec bool) api.Job {
-	tasks := take(v, r.Key)
+	tasks := take(v, r)
 	current, latest := v.Deploy(r.Key, r.Deploy), v.Deploy(r.Key, r.LastDeploy)
 	j := api.Job{
 		Job: r.Key, Revision: r.Revision, CreatedAt: millis(r.CreatedAt), UpdatedAt: millis(r.UpdatedAt),
 		Deploy: r.Deploy, Paused: r.Paused, PauseReason: r.PauseReason, Tasks: tasks.Counts,
-		LastRun: second(r.LastRunAt), Pending: v.Observed.Pending[r.Key],
+		LastRun: second(r.LastRunAt), Pending: v.Observed.Pending[r.Key], Timed: timed(r), SkipHealth: r.SkipHealth,
 	}
 	if p := s.specs.of(current); p != nil {
 		j.Kind = p.spec.Kind
@@ -113,7 +76,7 @@ func (s *Server) job(v *engine.View, r *record.Job, withSpec bool) api.Job {
 		}
 	}
 	if latest != nil {
-		d := s.deploy(latest, r, tasks, false)
+		d := s.deploy(v, latest, r, tasks)
 		j.LatestDeploy = &d
 	}
 	j.State = jobState(r, j.Kind, latest, tasks)
@@ -141,30 +104,6 @@ func jobState(r *record.Job, kind api.Kind, latest *record.Deploy, tasks census)
 	return "running"
 }
 
-// deploy tells a deploy of job r, its spec only if asked to.
-func (s *Server) deploy(d *record.Deploy, r *record.Job, tasks census, withSpec bool) api.Deploy {
-	out := api.Deploy{
-		Job: d.Job, Number: d.Number, State: api.DeployState(name(deployStates, int32(d.State))), Reason: d.Reason, From: d.From,
-		Digest: d.Digest, Author: d.Author, Message: d.Message,
-		CreatedAt: millis(d.CreatedAt), EndedAt: moment(d.EndedAt),
-	}
-	p := s.specs.of(d)
-	if p == nil {
-		return out
-	}
-	if p.spec.Kind == api.KindService {
-		out.Updated = tasks.ready[d.Number]
-		if r != nil {
-			out.Instances = int(r.Instances)
-		}
-	}
-	if withSpec {
-		spec := p.spec
-		out.Spec = &spec
-	}
-	return out
-}
-
 func run(r *record.Run) api.Run {
 	return api.Run{
 		Job: r.Job, ID: r.Id, Deploy: r.Deploy, State: name(runStates, int32(r.State)), Reason: r.Reason,
@@ -179,7 +118,7 @@ func run(r *record.Run) api.Run {
 func (s *Server) task(v *engine.View, r *record.Task) api.Task {
 	t := api.Task{
 		ID: r.Id, Job: r.Job, Deploy: r.Deploy, Run: r.Run, Attempt: int(r.Attempt),
-		State: name(taskStates, int32(r.State)), Ready: serves(r), Message: r.Message, Reason: r.Reason,
+		State: name(taskStates, int32(r.State)), Ready: serves(v.Job(r.Job), r), Message: r.Message, Reason: r.Reason,
 		Agent: r.Agent, Host: r.Host, CreatedAt: millis(r.CreatedAt),
 		RunningAt: moment(r.RunningAt), ReadyAt: moment(r.ReadyAt), EndedAt: moment(r.EndedAt), Sandbox: r.SandboxDir(),
 	}

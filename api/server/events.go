@@ -110,11 +110,7 @@ type eventStream struct {
 }
 
 func (e *eventStream) run(ctx context.Context, follower *engine.Follower) {
-	h := e.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no")
-	e.w.WriteHeader(http.StatusOK)
+	asEvents(e.w)
 	at := follower.At()
 	e.heartbeat(at)
 	for e.flush() && !e.w.head {

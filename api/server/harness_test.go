@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"github.com/perigee-sched/perigee/devcluster/sandbox"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
+	"github.com/perigee-sched/perigee/scheduler/gate"
 	"github.com/perigee-sched/perigee/scheduler/journal/memory"
 	leases "github.com/perigee-sched/perigee/scheduler/lease/memory"
 )
@@ -46,8 +48,9 @@ func begin(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{TB: t, storage: new(memory.Storage)}
 	w.mesos = newMesos(t)
+	gates := gate.New(gate.Options{Deliver: func(ctx context.Context, events ...core.Event) error { return w.engine.Deliver(ctx, events...) }})
 	w.engine = engine.New(engine.Options{
-		Journal: w.storage.Open(), Lease: new(leases.Election).Open("http://127.0.0.1:1"), Caller: w.mesos, EventsKeep: 1000,
+		Journal: w.storage.Open(), Lease: new(leases.Election).Open("http://127.0.0.1:1"), Caller: w.mesos, EventsKeep: 1000, Ask: gates.Ask,
 		Elected: core.Elected{Scheduler: "test", Address: "http://127.0.0.1:1", Incarnation: "i1"},
 	})
 	w.mesos.engine = w.engine
@@ -59,6 +62,7 @@ func begin(t testing.TB, change ...func(*world)) *world {
 		}
 	})
 	running.Go(func() { w.mesos.run(ctx) })
+	running.Go(func() { _ = gates.Run(ctx) }) // never fails
 	w.options = server.Options{
 		Scheduler: w.engine, Cluster: "test", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Metrics: prometheus.NewRegistry(),
@@ -243,13 +247,27 @@ func (m *mesos) react(c core.Call) []core.Event {
 			if err := os.MkdirAll(m.sandbox(l.Task), 0o755); err != nil {
 				m.t.Error(err)
 			}
-			events = append(events, m.update(l.Task, core.MesosRunning, &api.Report{Phase: api.PhaseRun}))
+			events = append(events, m.begin(l)...)
 		}
 		return append(append([]core.Event{accepted}, events...), m.offer())
 	case core.Kill:
 		return []core.Event{m.update(c.Task, core.MesosKilled, &api.Report{Phase: api.PhaseEnd})}
 	}
 	return nil
+}
+
+// begin has a task run, or do what its command is named for.
+func (m *mesos) begin(l core.Launch) []core.Event {
+	run := m.update(l.Task, core.MesosRunning, &api.Report{Phase: api.PhaseRun})
+	switch {
+	case bytes.Contains(l.Definition, []byte("./slow")):
+		return []core.Event{m.update(l.Task, core.MesosStarting, &api.Report{Phase: api.PhaseFetch})}
+	case bytes.Contains(l.Definition, []byte("./broken")):
+		end := m.update(l.Task, core.MesosFailed, &api.Report{Phase: api.PhaseEnd, Exited: true, ExitCode: 3})
+		end.Message = "exited with status 3"
+		return []core.Event{run, end}
+	}
+	return []core.Event{run}
 }
 
 var big = core.Amounts{CPUs: 1_000_000, Memory: 16_384_000, Disk: 16_384_000}

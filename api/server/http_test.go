@@ -110,7 +110,7 @@ func TestDeploys_NewestFirstWithSpecs(t *testing.T) {
 	d, err := w.Deploy(ctx, "etl/prod/load", 2)
 	require.NoError(t, err)
 	require.Equal(t, "./work-1", d.Spec.Command)
-	require.Equal(t, "succeeded", d.State)
+	require.Equal(t, api.DeploySucceeded, d.State)
 	require.Len(t, d.Digest, 64)
 }
 

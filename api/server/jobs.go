@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/perigee-sched/perigee/api"
@@ -227,19 +226,6 @@ func (s *Server) removeJob(ctx context.Context, in *JobChange) (*written, error)
 	return s.do(ctx, core.RemoveJob{Job: in.key(), IfMatch: revision})
 }
 
-type pauseInput struct {
-	JobChange
-	Reason string `query:"reason" maxLength:"1024"`
-}
-
-func (s *Server) pauseJob(ctx context.Context, in *pauseInput) (*written, error) {
-	revision, err := in.revision()
-	if err != nil {
-		return nil, err
-	}
-	return s.do(ctx, core.PauseJob{Job: in.key(), Reason: in.Reason, IfMatch: revision})
-}
-
 func (s *Server) resumeJob(ctx context.Context, in *JobChange) (*written, error) {
 	revision, err := in.revision()
 	if err != nil {
@@ -249,6 +235,10 @@ func (s *Server) resumeJob(ctx context.Context, in *JobChange) (*written, error)
 }
 
 func (s *Server) scaleJob(ctx context.Context, in *JobChange) (*written, error) {
+	return s.scale(ctx, in, 0)
+}
+
+func (s *Server) scale(ctx context.Context, in *JobChange, until int64) (*written, error) {
 	revision, err := in.revision()
 	if err != nil {
 		return nil, err
@@ -263,7 +253,7 @@ func (s *Server) scaleJob(ctx context.Context, in *JobChange) (*written, error) 
 	case *n < 0 || *n > api.MaxInstances:
 		return nil, wrongInput("body.instances", *n, "is %d: it must be from 0 to %d", *n, api.MaxInstances)
 	}
-	return s.do(ctx, core.ScaleJob{Job: in.key(), Instances: *scale.Instances, IfMatch: revision})
+	return s.do(ctx, core.ScaleJob{Job: in.key(), Instances: *scale.Instances, Until: until, IfMatch: revision})
 }
 
 // decode reads a body into a struct, and tells everything that does not fit.
@@ -276,70 +266,4 @@ func decode(body []byte, into any) error {
 		return invalid("the body is not valid", found)
 	}
 	return nil
-}
-
-type listDeploysInput struct {
-	JobPath
-	Reading
-	Paging
-}
-
-func (s *Server) listDeploys(ctx context.Context, in *listDeploysInput) (*listed[api.Deploy], error) {
-	v, err := s.view(ctx, in.Reading)
-	if err != nil {
-		return nil, err
-	}
-	r, err := in.in(v)
-	if err != nil {
-		return nil, err
-	}
-	after, err := in.after()
-	if err != nil {
-		return nil, err
-	}
-	before := ^uint64(0)
-	if after != "" {
-		if before, err = strconv.ParseUint(after, 10, 64); err != nil {
-			return nil, wrongInput("query.cursor", in.Cursor, "is not a cursor of deploys")
-		}
-	}
-	// Few are kept of each job, so they are collected and turned round.
-	var kept []*record.Deploy
-	v.Deploys(r.Key, func(d *record.Deploy) bool { kept = append(kept, d); return true })
-	p, tasks := newPager[api.Deploy](in.limit()), take(v, r.Key)
-	for i := len(kept) - 1; i >= 0; i-- {
-		if n := uint64(kept[i].Number); n < before {
-			if !p.see(strconv.FormatUint(n, 10)) {
-				break
-			}
-			p.add(s.deploy(kept[i], r, tasks, false))
-		}
-	}
-	return p.answer(), nil
-}
-
-type deployInput struct {
-	JobPath
-	Reading
-	Number uint32 `path:"number"`
-}
-
-type deployOutput struct {
-	Body api.Deploy
-}
-
-func (s *Server) getDeploy(ctx context.Context, in *deployInput) (*deployOutput, error) {
-	v, err := s.view(ctx, in.Reading)
-	if err != nil {
-		return nil, err
-	}
-	r, err := in.in(v)
-	if err != nil {
-		return nil, err
-	}
-	d := v.Deploy(r.Key, in.Number)
-	if d == nil {
-		return nil, newProblem(http.StatusNotFound, "%s has no deploy %d, or it is no longer kept", r.Key, in.Number).kind("not-found")
-	}
-	return &deployOutput{Body: s.deploy(d, r, take(v, r.Key), true)}, nil
 }

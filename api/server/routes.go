@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/core"
 )
 
 const jobPath = "/v1/jobs/{team}/{stage}/{name}"
@@ -31,6 +32,9 @@ func (s *Server) route() error {
 
 	r := routes{s, humamux.New(s.router, s.apiConfig())}
 	r.jobs()
+	r.timed()
+	r.deploys()
+	r.groups()
 	r.runs()
 	r.tasks()
 	r.plan()
@@ -56,9 +60,49 @@ func (r routes) jobs() {
 	write(r, "pause-job", http.MethodPost, jobPath+"/pause", "Stop a job's tasks and keep its definition", noBody, r.s.pauseJob)
 	write(r, "resume-job", http.MethodPost, jobPath+"/resume", "End a pause", noBody, r.s.resumeJob)
 	write(r, "scale-job", http.MethodPut, jobPath+"/instances", "Set how many instances of a service run", bodyOf[api.Scale](maxSmallBody), r.s.scaleJob)
-	get(r, "list-deploys", jobPath+"/deploys", "List a job's deploys, newest first", r.s.listDeploys)
-	get(r, "get-deploy", jobPath+"/deploys/{number}", "Get a deploy with its spec", r.s.getDeploy)
 	get(r, "get-job-pending", jobPath+"/pending", "Say why tasks of a job wait", r.s.getPending)
+}
+
+func (r routes) timed() {
+	scale := write(r, "scale-job-for", http.MethodPost, jobPath+"/scale", "Set how many instances of a service run, for a time or for good", bodyOf[api.Scale](maxSmallBody), r.s.scaleFor)
+	scale.Description = "Afterwards as many run as before."
+	skip := write(r, "skip-health", http.MethodPost, jobPath+"/skip-health", "Have a service's health checks count for nothing, for a time", noBody, r.s.skipHealth)
+	skip.Description = "Instances are ready by running."
+	write(r, "heed-health", http.MethodDelete, jobPath+"/skip-health", "Have a service's health checks count again", noBody, r.s.heedHealth)
+}
+
+func (r routes) deploys() {
+	start := write(r, "start-deploy", http.MethodPost, jobPath+"/deploys", "Deploy a spec", bodyOf[api.DeployRequest](maxDeployBody), r.s.startDeploy)
+	start.Description = "Answered at once with the deploy: 201 when it began. A spec that equals the current one changes nothing: 200, changed is false, and the deploy is the current one. " +
+		"Another number of instances alone is a scale: 200. While a deploy is in progress it is refused with 409, whose problem has that deploy, unless replace is true."
+	get(r, "list-deploys", jobPath+"/deploys", "List a job's deploys, newest first", r.s.listDeploys)
+	one := get(r, "get-deploy", jobPath+"/deploys/{number}", "Get a deploy with its spec, at once or when it is over", r.s.getDeploy)
+	one.Description = "With wait and If-None-Match it is answered when anything has changed."
+	follow := get(r, "follow-deploy", jobPath+"/deploys/{number}/events", "Follow a deploy's progress (server-sent events)", r.s.followDeploy)
+	follow.Description = "The data of each event is the deploy without its spec, at most 5 times a second; the last event, when the deploy is over, is called end."
+	for _, a := range steers {
+		kind := optionalOf[api.SteerRequest](maxNotesBody)
+		if a.action == core.SteerPromote {
+			kind = optionalOf[api.PromoteRequest](maxNotesBody)
+		}
+		write(r, a.name+"-deploy", http.MethodPost, jobPath+"/deploys/{number}/"+a.name, a.summary, kind, r.s.steer(a.action))
+	}
+	back := write(r, "roll-back", http.MethodPost, jobPath+"/rollback", "Deploy the spec of an earlier deploy, or undo the one in progress", optionalOf[api.RollbackRequest](maxNotesBody), r.s.rollBack)
+	back.Description = "Artifacts at http(s) URLs are looked for first; if one is gone, or its store does not answer, nothing is touched and the answer is 409."
+	write(r, "bounce-job", http.MethodPost, jobPath+"/bounce", "Replace every task of a service by one of the same spec", optionalOf[api.BounceRequest](maxNotesBody), r.s.bounce)
+	write(r, "restart-instance", http.MethodPost, jobPath+"/instances/{instance}/restart", "Replace the task of one instance", optionalOf[api.SteerRequest](maxNotesBody), r.s.restartInstance)
+	get(r, "get-endpoints", jobPath+"/endpoints", "List the instances of a service that serve", r.s.getEndpoints)
+	watch := get(r, "follow-endpoints", jobPath+"/endpoints/watch", "Follow the instances of a service that serve (server-sent events)", r.s.followEndpoints)
+	watch.Description = "The data of each event is the whole list."
+}
+
+func (r routes) groups() {
+	const path = "/v1/deploy-groups"
+	start := write(r, "start-deploy-group", http.MethodPost, path, "Deploy several jobs, one after the other, all or none", bodyOf[api.DeployGroupRequest](maxGroupBody), r.s.startGroup)
+	start.Description = fmt.Sprintf("At most %d jobs. If one fails, those before are rolled back, in reverse order.", api.MaxGroup)
+	get(r, "list-deploy-groups", path, "List deploy groups, newest first", r.s.listGroups)
+	get(r, "get-deploy-group", path+"/{group}", "Get a deploy group, at once or when it is over", r.s.getGroup)
+	write(r, "cancel-deploy-group", http.MethodPost, path+"/{group}/cancel", "Undo a deploy group in progress", optionalOf[api.SteerRequest](maxNotesBody), r.s.cancelGroup)
 }
 
 func (r routes) runs() {
@@ -98,13 +142,18 @@ func get[I, O any](r routes, id, path, summary string, handle func(context.Conte
 
 // body is what a write's body may be.
 type body struct {
-	kind reflect.Type // nil: none is needed
-	most int64        // bytes
+	kind     reflect.Type // nil: none is needed
+	most     int64        // bytes
+	optional bool
 }
 
 var noBody = body{most: maxSmallBody}
 
-func bodyOf[T any](most int64) body { return body{reflect.TypeFor[T](), most} }
+func bodyOf[T any](most int64) body { return body{kind: reflect.TypeFor[T](), most: most} }
+
+func optionalOf[T any](most int64) body {
+	return body{kind: reflect.TypeFor[T](), most: most, optional: true}
+}
 
 // write registers a write. Its body is described here, but read and checked by
 // asWrite and the handler.
@@ -121,7 +170,7 @@ func write[I, O any](r routes, id, method, path, summary string, b body, handle 
 	op := map[string]*huma.Operation{http.MethodPut: item.Put, http.MethodPost: item.Post, http.MethodDelete: item.Delete}[method]
 	if b.kind != nil {
 		schema := r.api.OpenAPI().Components.Schemas.Schema(b.kind, true, b.kind.Name())
-		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
+		op.RequestBody = &huma.RequestBody{Required: !b.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 	}
 	return op
 }

@@ -77,6 +77,7 @@ type Server struct {
 	metrics *metrics
 	binary  binary
 	peers   *http.Transport // to the leader
+	stores  stores
 
 	// life ends when the server stops: streams end with it.
 	life context.Context
@@ -101,6 +102,7 @@ func New(o Options) (*Server, error) {
 		o.Heartbeat = 15 * time.Second
 	}
 	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(), peers: newPeers()}
+	s.stores = newStores(http.DefaultTransport.(*http.Transport).Clone())
 	s.life, s.end = context.WithCancel(context.Background())
 	var err error
 	if s.metrics, err = newMetrics(o.Metrics); err != nil {
@@ -159,6 +161,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	<-served
 	s.peers.CloseIdleConnections()
+	s.stores.client.CloseIdleConnections()
 	return nil
 }
 

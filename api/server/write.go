@@ -19,14 +19,18 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/engine"
 )
 
 // Sizes of bodies, in bytes. A spec's canonical form is at most 128 KiB; what
 // is sent may be indented.
 const (
-	maxSpecBody  = 256 << 10
-	maxRunsBody  = 8 << 20
-	maxSmallBody = 4 << 10
+	maxSpecBody   = 256 << 10
+	maxDeployBody = maxSpecBody + maxNotesBody
+	maxNotesBody  = 128 << 10
+	maxRunsBody   = 8 << 20
+	maxGroupBody  = maxRunsBody
+	maxSmallBody  = 4 << 10
 )
 
 // maxText bounds a key, an actor, a group, in bytes.
@@ -149,19 +153,35 @@ type written struct {
 	Body     api.Written
 }
 
-// do executes a write and answers once it is durable.
-func (s *Server) do(ctx context.Context, op core.Op) (*written, error) {
+// execute performs a write and returns once it is durable, with a view that
+// includes it. Where a deploy is in the way, the problem tells it.
+func (s *Server) execute(ctx context.Context, op core.Op) (core.Result, *engine.View, error) {
 	in := writingOf(ctx)
 	waiting, cancel := context.WithTimeout(ctx, doTimeout)
 	defer cancel()
 	result, view, err := s.Scheduler.Do(waiting, core.Request{
 		Actor: in.actor, IdempotencyKey: in.key, Digest: in.digest, Op: op,
 	})
-	if err != nil {
-		return nil, problemOf(err)
+	if view == nil {
+		view = s.Scheduler.View()
 	}
-	if view != nil {
-		responseOf(ctx).setIndex(view)
+	if err != nil {
+		p := problemOf(err)
+		var refused *core.Error
+		if errors.As(err, &refused) && refused.Deploy != 0 {
+			p.Deploy = s.inTheWay(view, op, refused.Deploy)
+		}
+		return result, nil, p
+	}
+	responseOf(ctx).setIndex(view)
+	return result, view, nil
+}
+
+// do performs a write of which api.Written tells all.
+func (s *Server) do(ctx context.Context, op core.Op) (*written, error) {
+	result, _, err := s.execute(ctx, op)
+	if err != nil {
+		return nil, err
 	}
 	out := &written{Status: http.StatusOK, Body: api.Written{
 		Job: result.Job, Revision: result.Revision, Deploy: result.Deploy, Created: result.Created,
@@ -170,13 +190,19 @@ func (s *Server) do(ctx context.Context, op core.Op) (*written, error) {
 	if result.Created {
 		out.Status = http.StatusCreated
 	}
+	out.ETag, out.Replayed = marks(result)
+	return out, nil
+}
+
+// marks are the headers of an answer to a write.
+func marks(result core.Result) (tag, replayed string) {
 	if result.Revision > 0 {
-		out.ETag = etag(result.Revision)
+		tag = etag(result.Revision)
 	}
 	if result.Repeated {
-		out.Replayed = "true"
+		replayed = "true"
 	}
-	return out, nil
+	return tag, replayed
 }
 
 func etag(revision uint64) string { return strconv.Quote(strconv.FormatUint(revision, 10)) }

@@ -220,7 +220,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown state", "GET /v1/tasks?state=dead", ``, 422, "query.state", "pending"},
 		{"bad pattern", "GET /v1/jobs?name=%5B", ``, 422, "query.name", "pattern"},
 		{"bad event id", "GET /v1/events?after=x", ``, 400, "", "event id"},
-		{"deploy that is no number", "GET /v1/jobs/web/prod/hello/deploys/x", ``, 422, "path.number", "integer"},
+		{"deploy that is no number", "GET /v1/jobs/web/prod/hello/deploys/x", ``, 422, "path.number", "number of a deploy"},
 		{"no such deploy", "GET /v1/jobs/web/prod/hello/deploys/9", ``, 404, "", "9"},
 		{"no such run", "GET /v1/jobs/etl/prod/load/runs/x", ``, 404, "", "x"},
 		{"no such task", "GET /v1/tasks/x", ``, 404, "", "x"},
