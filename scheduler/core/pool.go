@@ -83,7 +83,7 @@ func (c *Core) agentNamed(id, host, url string) *agent {
 		c.pool.domains = nil
 		c.describe(a, host, nil)
 	}
-	if url != "" {
+	if url != "" && url != a.url { // the same string for all of its tasks
 		a.url = url
 	}
 	return a
