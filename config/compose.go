@@ -83,9 +83,10 @@ func (s *session) units(src *source, doc *strict.Node, t trail) {
 	}
 }
 
-// full tells, once, that there is too much to go on.
+// full says whether there is too much to go on, and tells that.
 func (s *session) full(at strict.Position) bool {
 	switch {
+	case s.more > 10*strict.Most: // enough was told
 	case s.visits > maxVisits:
 		s.fail(at, "", "is too much: all jobs together have more than %d values", maxVisits)
 	case s.tried > maxJobs:

@@ -287,7 +287,7 @@ func (b *builder) note(at strict.Position, v *variable) {
 // locate returns where the nth occurrence, from 0, of text is from a position
 // on, or that position.
 func (f file) locate(at strict.Position, text string, nth int) strict.Position {
-	lines := strings.Split(string(f.data), "\n")
+	lines := f.all()
 	for i := max(at.Line-1, 0); i < len(lines) && text != ""; i++ {
 		from := 0
 		if i == at.Line-1 {

@@ -63,7 +63,7 @@ func (s *session) valuesOf(path string) {
 		s.add(unreadable(path, err).Problems...)
 		return
 	}
-	f := file{name: path, data: data}
+	f := file{name: path, data: data, lines: strings.Split(string(data), "\n")}
 	s.files[f.name] = f
 	trees, err := f.parse()
 	if err != nil {

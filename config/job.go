@@ -73,9 +73,12 @@ const (
 	maxFiles  = 2_000
 	maxBytes  = 32 << 20  // of all files
 	maxJobs   = 5_000     // times stages
-	maxVisits = 4_000_000 // values of all jobs, after everything was filled in
+	maxVisits = 1_000_000 // values of all jobs, after everything was filled in
 	maxNested = 16        // files that extend or include one another
 	maxStages = 32
+	// costOfFile counts a file that another names as so many values, since it is
+	// looked for each time.
+	costOfFile = 100
 )
 
 // session reads job files that belong together.

@@ -88,8 +88,16 @@ func (p *Problem) about(all int) {
 
 // file is a source that problems are told about.
 type file struct {
-	name string
-	data []byte
+	name  string
+	data  []byte
+	lines []string // of data; nil when there is no hurry
+}
+
+func (f file) all() []string {
+	if f.lines != nil {
+		return f.lines
+	}
+	return strings.Split(string(f.data), "\n")
 }
 
 func (f file) problem(p strict.Problem) Problem {
@@ -109,7 +117,7 @@ func (f file) fail(at strict.Position, format string, args ...any) *Error {
 // quote returns the line at a position with a caret below its column, or "".
 func (f file) quote(at strict.Position) string {
 	const before, width = 60, 100 // characters of a long line that are shown
-	lines := strings.Split(string(f.data), "\n")
+	lines := f.all()
 	if at.Line > len(lines) {
 		return ""
 	}

@@ -44,6 +44,7 @@ func (s *session) read(path string) (*source, *Error) {
 
 // parsed keeps a file that was read.
 func (s *session) parsed(abs string, f file) *source {
+	f.lines = strings.Split(string(f.data), "\n")
 	src := &source{file: f, path: abs}
 	s.sources[abs], s.files[f.name] = src, f
 	trees, err := f.parse()
@@ -125,11 +126,15 @@ func (s *session) follow(src *source, n *strict.Node, field string, open []*sour
 		s.add(p)
 		return nil
 	}
+	if s.visits += costOfFile; s.full(n.At) {
+		return nil
+	}
 	path := filepath.FromSlash(n.Text)
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(src.name), path)
 	}
-	if i := slices.IndexFunc(open, func(o *source) bool { return o.path == absolute(path) }); i >= 0 {
+	abs := absolute(path)
+	if i := slices.IndexFunc(open, func(o *source) bool { return o.path == abs }); i >= 0 {
 		circle := ""
 		for _, o := range open[i:] {
 			circle += o.name + " → "
