@@ -142,8 +142,9 @@ func (c *Core) decideInstant(j *job, s *api.Schedule, instant int64) {
 }
 
 func (c *Core) scheduledRun(j *job, instant int64, state record.RunState, reason string) {
-	spec := j.target().class.spec
-	values, _ := spec.BindParameters(nil) // a cron's have defaults: the spec was valid
+	cl := j.target().class
+	spec := cl.spec
+	values, _ := cl.bind(nil) // a cron's have defaults: the spec was valid
 	if !state.Terminal() {
 		c.editJob(j).LastRunAt = instant
 	}

@@ -55,14 +55,31 @@ type class struct {
 	specJSON     json.RawMessage
 	tasks        int // live
 	replaceAfter int64
-	restart      api.Restart // of a run's retries: the defaults
-	need         Amounts     // the executor's included
+	restart      api.Restart       // of a run's retries: the defaults
+	need         Amounts           // the executor's included
+	defaults     map[string]string // parameters of runs that were given none
 	constraints  []constraint.Constraint
 	limits       []limit
 	attributes   []string // that limits and spread are about, "host" excepted
 	verdicts     []int8   // of the constraints, by attribute set: 0 unknown, 1 met, -1 not
 	queued       int      // tasks in the queue
 	blocked      bool     // has queued tasks, which fit on none of the held offers
+}
+
+// bind returns the parameters of a run that was given these. Those that were
+// given none share one map, which nobody changes.
+func (cl *class) bind(given map[string]string) (map[string]string, []api.ProblemField) {
+	if len(given) > 0 {
+		return cl.spec.BindParameters(given)
+	}
+	if cl.defaults == nil {
+		values, problems := cl.spec.BindParameters(nil)
+		if len(problems) > 0 {
+			return nil, problems
+		}
+		cl.defaults = values
+	}
+	return cl.defaults, nil
 }
 
 type limit struct {

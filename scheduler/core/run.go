@@ -230,7 +230,7 @@ func (c *Core) startRuns(j *job, op StartRuns, actor string) (Result, *Error) {
 	}
 	bound := make([]map[string]string, len(op.Runs))
 	for i, n := range op.Runs {
-		values, problems := spec.BindParameters(n.Parameters)
+		values, problems := j.target().class.bind(n.Parameters)
 		if len(problems) > 0 {
 			for k := range problems {
 				problems[k].Location = fmt.Sprintf("runs[%d].%s", i, problems[k].Location)
