@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,9 +13,7 @@ import (
 
 // written prints the answer of a write: said when it had an effect, else same.
 func (a *app) written(w *api.Written, said, same string) error {
-	for _, warning := range w.Warnings {
-		fmt.Fprintln(a.Err, a.paint(yellow, "warning:"), warning)
-	}
+	a.warn(w.Warnings)
 	if a.json() {
 		return a.printJSON(w)
 	}
@@ -58,46 +54,6 @@ func checkJob(job string) error {
 		return usage("%w", err)
 	}
 	return nil
-}
-
-func (a *app) scaleCommand() *cobra.Command {
-	c := a.change("scale JOB INSTANCES", "Set how many instances of a service run",
-		func(ctx context.Context, c *client.Client, args []string) (*api.Written, error) {
-			n, err := strconv.Atoi(args[1])
-			if err != nil || n < 0 {
-				return nil, usage("%q is not a number of instances", args[1])
-			}
-			return c.ScaleJob(ctx, args[0], n, client.WriteOptions{})
-		}, "JOB is to have LAST instances. `perigee status JOB` shows how far that is.", "JOB has LAST instances already.")
-	c.ValidArgsFunction = a.completeJobs(api.KindService)
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		// -1 looks like a flag.
-		if digit := regexp.MustCompile(`^unknown shorthand flag: '\d' in (-\d+)$`).FindStringSubmatch(err.Error()); digit != nil {
-			return usage("%q is not a number of instances: it must be 0 or more", digit[1])
-		}
-		return usage("%w", err)
-	})
-	return c
-}
-
-func (a *app) pauseCommand() *cobra.Command {
-	var reason string
-	c := a.change("pause JOB", "Stop a job's tasks and keep its definition",
-		func(ctx context.Context, c *client.Client, args []string) (*api.Written, error) {
-			return c.PauseJob(ctx, args[0], reason, client.WriteOptions{})
-		}, "JOB is paused: its tasks are being stopped. `perigee resume JOB` starts it again.", "JOB is paused already.")
-	c.Flags().StringVar(&reason, "reason", "", "why, for others who see it paused")
-	c.ValidArgsFunction = a.completeJobs()
-	return c
-}
-
-func (a *app) resumeCommand() *cobra.Command {
-	c := a.change("resume JOB", "End a pause",
-		func(ctx context.Context, c *client.Client, args []string) (*api.Written, error) {
-			return c.ResumeJob(ctx, args[0], client.WriteOptions{})
-		}, "JOB is resumed.", "JOB is not paused.")
-	c.ValidArgsFunction = a.completeJobs()
-	return c
 }
 
 func (a *app) removeCommand() *cobra.Command {
@@ -141,11 +97,7 @@ id is cancelled.`,
 				return usage("%s is a job: name one of its instances (%s/0) or runs, or a task; `perigee pause %s` stops all", t.job, t.job, t.job)
 			}
 			if t.run() {
-				w, err := c.CancelRun(cmd.Context(), t.job, t.rest, client.WriteOptions{})
-				if err != nil {
-					return err
-				}
-				return a.written(w, "Run "+t.rest+" is being cancelled.", "Run "+t.rest+" is being cancelled already.")
+				return a.cancelRun(cmd.Context(), c, t)
 			}
 			id := t.task
 			if id == "" {

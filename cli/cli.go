@@ -66,6 +66,7 @@ type app struct {
 	terminal bool   // Out is one
 	color    bool
 	now      func() time.Time
+	lost     func(error) // told when a stream is lost and will be opened again; may be nil
 }
 
 func (a *app) getenv(name string) string {
@@ -87,14 +88,22 @@ func (a *app) width() int {
 	if !a.terminal {
 		return 0
 	}
-	w, _, err := term.GetSize(int(a.Out.(*os.File).Fd()))
-	if err != nil {
-		return 0
-	}
+	w, _ := a.size()
 	return w
 }
 
+// size of the terminal; a common one when it does not say.
+func (a *app) size() (width, height int) {
+	if f, ok := a.Out.(*os.File); ok {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
+			return w, h
+		}
+	}
+	return 80, 24
+}
+
 const (
+	groupDeploy = "deploy"
 	groupLook   = "look"
 	groupChange = "change"
 	groupServe  = "serve"
@@ -123,13 +132,16 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 	root.PersistentFlags().StringVar(&a.api, "api", "", "address of the scheduler (default $PERIGEE_API, or "+DefaultAPI+")")
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "table or json")
 	root.AddGroup(
+		&cobra.Group{ID: groupDeploy, Title: "Deploy jobs:"},
 		&cobra.Group{ID: groupChange, Title: "Change jobs:"},
 		&cobra.Group{ID: groupLook, Title: "Look at them:"},
 		&cobra.Group{ID: groupServe, Title: "Run servers:"})
-	a.add(root, groupChange, a.validateCommand(), a.renderCommand(), a.schemaCommand(), a.deployCommand(), a.runCommand(), a.scaleCommand(), a.pauseCommand(),
-		a.resumeCommand(), a.killCommand(), a.removeCommand())
-	a.add(root, groupLook, a.statusCommand(), a.jobsCommand(), a.taskCommand(), a.logsCommand(), a.explainCommand(),
-		a.eventsCommand(), a.agentsCommand(), a.runsCommand(), a.deploysCommand())
+	a.add(root, groupDeploy, a.validateCommand(), a.renderCommand(), a.schemaCommand(), a.planCommand(), a.deployCommand(),
+		a.rollbackCommand(), a.promoteCommand(), a.cancelCommand(), a.pulseCommand(), a.bounceCommand())
+	a.add(root, groupChange, a.runCommand(), a.scaleCommand(), a.pauseCommand(), a.resumeCommand(), a.restartCommand(),
+		a.killCommand(), a.skipHealthCommand(), a.removeCommand())
+	a.add(root, groupLook, a.statusCommand(), a.jobsCommand(), a.taskCommand(), a.logsCommand(), a.explainCommand(), a.eventsCommand(),
+		a.agentsCommand(), a.runsCommand(), a.deploysCommand(), a.groupsCommand(), a.endpointsCommand())
 	a.add(root, groupServe, append([]*cobra.Command{a.schedulerCommand(), a.devCommand()}, extra...)...)
 	root.AddCommand(a.versionCommand())
 	check(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp)))
@@ -159,7 +171,12 @@ func (a *app) client() (*client.Client, error) {
 	if address == "" {
 		address = DefaultAPI
 	}
-	c, err := client.New(address, client.WithActor(actor()), client.WithUserAgent("perigee/"+server.Version))
+	c, err := client.New(address, client.WithActor(actor()), client.WithUserAgent("perigee/"+server.Version),
+		client.WithLost(func(err error) {
+			if a.lost != nil {
+				a.lost(err)
+			}
+		}))
 	if err != nil {
 		return nil, usage("%w", err)
 	}

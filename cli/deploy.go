@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,217 +16,263 @@ import (
 	"github.com/perigee-sched/perigee/config"
 )
 
+// deployFlags are those of `deploy`.
 type deployFlags struct {
-	message   string
-	supersede bool
-	detach    bool
-	timeout   time.Duration
-	file      fileFlags
-	yes       bool
+	file    fileFlags
+	only    []string
+	notes   noteFlags
+	replace bool
+	resume  bool
+	yes     bool
+	key     string
+	wait    waitFlags
 }
+
+// noteFlags are what is kept with a deploy for people.
+type noteFlags struct {
+	message, author string
+	links           []string
+}
+
+func (f *noteFlags) add(c *cobra.Command) {
+	c.Flags().StringVarP(&f.message, "message", "m", "", "why, kept with the deploy")
+	c.Flags().StringVar(&f.author, "author", "", "whose deploy it is (default: you)")
+	c.Flags().StringArrayVar(&f.links, "link", nil, "an address that is kept with it, NAME=URL: commit=https://…; may be repeated")
+}
+
+func (f *noteFlags) notes() (api.DeployNotes, error) {
+	n := api.DeployNotes{Author: f.author, Message: f.message}
+	for _, link := range f.links {
+		name, url, ok := strings.Cut(link, "=")
+		if !ok || name == "" || url == "" {
+			return n, usage("--link %q is not NAME=URL", link)
+		}
+		if n.Links == nil {
+			n.Links = map[string]string{}
+		}
+		if _, twice := n.Links[name]; twice {
+			return n, usage("--link %s is given twice", name)
+		}
+		n.Links[name] = url
+	}
+	return n, nil
+}
+
+// waitFlags say whether, and how long, a command waits for a deploy's end.
+type waitFlags struct {
+	wait, detach bool
+	timeout      time.Duration
+}
+
+func (f *waitFlags) add(c *cobra.Command) {
+	c.Flags().BoolVarP(&f.wait, "wait", "w", true, "wait until the deploy is over; the exit status tells how it ended")
+	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "do not wait")
+	c.Flags().DurationVar(&f.timeout, "timeout", 0, "wait at most so long; the deploy goes on")
+	c.MarkFlagsMutuallyExclusive("wait", "detach")
+	c.MarkFlagsMutuallyExclusive("timeout", "detach")
+}
+
+func (f *waitFlags) detached() bool { return f.detach || !f.wait }
 
 func (a *app) deployCommand() *cobra.Command {
 	var f deployFlags
 	c := &cobra.Command{
 		Use: "deploy FILE", Short: "Create the job of a file, or move it to the file's spec", Args: cobra.ExactArgs(1),
 		Long: `Sends the job of a file to the scheduler and shows how its instances move to the
-new spec, until the deploy has ended. The exit status is 0 when it succeeded.
-Ctrl-C ends the watching, not the deploy.`,
-		Example:           "  perigee deploy hello.yaml --message 'more memory'",
+new spec, until the deploy is over. Several jobs in a file are deployed one after
+the other, in that order; if one fails, those before it are rolled back.
+
+The exit status tells how it ended: 0 succeeded, 10 failed, 11 rolled back,
+12 cancelled, 13 superseded, 124 not over after --timeout. Ctrl-C ends the
+watching, not the deploy.`,
+		Example: `  perigee deploy checkout.yaml --stage prod --set githash=9f86d08 --message 'build 811'
+  perigee deploy checkout.yaml --stage prod --set githash=9f86d08 --yes --timeout 30m --idempotency-key build-811`,
 		ValidArgsFunction: completeFiles,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			jobs, err := config.Load(args[0], f.file.options(a))
-			if err != nil {
-				return err
-			}
-			if err := a.resolve(cmd.Context(), jobs, f.yes); err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			for i := range jobs {
-				if err := a.deploy(cmd.Context(), c, &jobs[i].Spec, f); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.deployFile(cmd.Context(), args[0], f) },
 	}
-	c.Flags().StringVarP(&f.message, "message", "m", "", "why, kept with the deploy")
-	c.Flags().BoolVar(&f.supersede, "supersede", false, "end a deploy that is in progress, instead of being refused because of it")
-	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "do not wait for the deploy to end")
 	f.file.add(c)
-	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask before deploying to a stage that asks")
-	c.Flags().DurationVar(&f.timeout, "timeout", 0, "wait at most so long; the deploy goes on")
+	c.Flags().StringArrayVar(&f.only, "only", nil, "of a file with several jobs, deploy only this one; NAME or team/stage/name; may be repeated")
+	f.notes.add(c)
+	c.Flags().BoolVar(&f.replace, "replace", false, "end a deploy that is in progress, instead of being refused because of it")
+	c.Flags().BoolVar(&f.replace, "supersede", false, "the same as --replace")
+	check(c.Flags().MarkHidden("supersede"))
+	c.Flags().BoolVar(&f.resume, "resume", false, "resume a paused job with this deploy; if it fails, the job is paused again")
+	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask before deploying to production")
+	c.Flags().StringVar(&f.key, "idempotency-key", "", "name of this request: sent again with the same one, it is not executed again")
+	f.wait.add(c)
 	return c
 }
 
-func (a *app) deploy(ctx context.Context, c *client.Client, spec *api.Spec, f deployFlags) error {
-	ctx, cancel := within(ctx, f.timeout)
+func (a *app) deployFile(ctx context.Context, path string, f deployFlags) error {
+	notes, err := f.notes.notes()
+	if err != nil {
+		return err
+	}
+	jobs, err := config.Load(path, f.file.options(a))
+	if err != nil {
+		return err
+	}
+	if jobs, err = only(jobs, f.only); err != nil {
+		return err
+	}
+	if len(jobs) > 1 && f.resume {
+		return usage("--resume is for one job, and %s has %d: choose one with --only", path, len(jobs))
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	if err := a.readChecksums(ctx, jobs); err != nil {
+		return err
+	}
+	if err := a.confirmDeploy(ctx, c, jobs, f.yes); err != nil {
+		return err
+	}
+	ctx, cancel := within(ctx, f.wait.timeout)
 	defer cancel()
-	w, err := openWatch(ctx, c, client.EventFilter{Job: spec.Job})
+	if len(jobs) > 1 {
+		return a.deployGroup(ctx, c, jobs, notes, f)
+	}
+	w, err := c.StartDeploy(ctx, &api.DeployRequest{Spec: &jobs[0].Spec, DeployNotes: notes, Replace: f.replace, Resume: f.resume},
+		client.WriteOptions{IdempotencyKey: f.key})
 	if err != nil {
+		return a.inTheWay(err)
+	}
+	return a.begun(ctx, c, w, f.wait)
+}
+
+// only picks jobs by name; all when none is named.
+func only(jobs []config.Job, names []string) ([]config.Job, error) {
+	if len(names) == 0 {
+		return jobs, nil
+	}
+	var all []string
+	picked := slices.DeleteFunc(slices.Clone(jobs), func(j config.Job) bool {
+		all = append(all, j.Spec.Job)
+		return !slices.ContainsFunc(names, func(name string) bool { return isNamed(j.Spec.Job, name) })
+	})
+	for _, name := range names {
+		if !slices.ContainsFunc(picked, func(j config.Job) bool { return isNamed(j.Spec.Job, name) }) {
+			return nil, usage("--only %s: the file has no such job; it has %s", name, strings.Join(all, ", "))
+		}
+	}
+	return picked, nil
+}
+
+// isNamed says whether a job is meant by its whole name, or by the last part.
+func isNamed(job, name string) bool { return job == name || strings.HasSuffix(job, "/"+name) }
+
+// readChecksums fills in those that the files say where to read.
+func (a *app) readChecksums(ctx context.Context, jobs []config.Job) error {
+	for i := range jobs {
+		if err := config.Resolve(ctx, http.DefaultClient, &jobs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// confirmDeploy asks before jobs are deployed of which one wants that. Who is
+// asked sees what the deploy would do.
+func (a *app) confirmDeploy(ctx context.Context, c *client.Client, jobs []config.Job, yes bool) error {
+	var asking []string
+	for _, j := range jobs {
+		if j.Confirm {
+			asking = append(asking, j.Spec.Job)
+		}
+	}
+	if len(asking) == 0 || yes {
+		return nil
+	}
+	if isTerminal(a.In) && isTerminal(a.Err) {
+		for i := range jobs {
+			p, err := c.Plan(ctx, &api.DeployRequest{Spec: &jobs[i].Spec})
+			if err != nil {
+				return err
+			}
+			if err := a.printPlan(a.Err, p); err != nil {
+				return err
+			}
+		}
+	}
+	if n := len(asking); n > 3 {
+		asking = append(asking[:2], fmt.Sprintf("%d more jobs", n-2))
+	}
+	return a.confirm(false, fmt.Sprintf("Deploy %s?", strings.Join(asking, ", ")))
+}
+
+// inTheWay adds what to do to the refusal of a deploy because of another.
+func (a *app) inTheWay(err error) error {
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Deploy == nil {
 		return err
 	}
-	defer w.close()
-	written, err := c.PutJob(ctx, spec, client.PutOptions{Supersede: f.supersede, Message: f.message})
-	if err != nil {
-		return err
-	}
-	for _, warning := range written.Warnings {
+	d := p.Deploy
+	told := *p
+	told.Detail += fmt.Sprintf("\ndeploy %d began %s ago%s; `perigee deploys %s %d --watch` shows it, --replace ends it",
+		d.Number, a.ago(d.CreatedAt), prefixed(", ", noted(d)), d.Job, d.Number)
+	return &told
+}
+
+// warn prints warnings that came with an answer.
+func (a *app) warn(warnings []string) {
+	for _, warning := range warnings {
 		fmt.Fprintln(a.Err, a.paint(yellow, "warning:"), warning)
 	}
-	if f.detach {
-		return a.written(&api.Written{Changed: written.Changed, Job: written.Job, Deploy: written.Deploy,
-			Revision: written.Revision, Created: written.Created},
-			fmt.Sprintf("Deploy %d of %s has begun.", written.Deploy, spec.Job), a.nothingToDo(spec.Job, written))
+}
+
+// begun goes on after a write has begun a deploy: waits for its end, or not.
+func (a *app) begun(ctx context.Context, c *client.Client, w *api.WrittenDeploy, f waitFlags) error {
+	a.warn(w.Warnings)
+	if !w.Changed && w.State.Over() {
+		if a.json() {
+			return a.printJSON(w)
+		}
+		_, err := fmt.Fprintf(a.Out, "Nothing to change: %s has this spec since deploy %d.\n", w.Job, w.Number)
+		return err
 	}
-	d := &deployWatch{app: a, client: c, watch: w, job: spec.Job, number: written.Deploy, show: progress{app: a}, began: a.now()}
-	if a.json() {
-		d.silent = true
-	} else if !written.Changed {
-		d.show.line("%s", a.nothingToDo(spec.Job, written))
+	if f.detached() {
+		if a.json() {
+			return a.printJSON(w)
+		}
+		said := fmt.Sprintf("Deploy %d of %s has begun: `perigee deploys %s %d --watch` shows it.", w.Number, w.Job, w.Job, w.Number)
+		if w.State.Over() {
+			said = fmt.Sprintf("Deploy %d of %s %s.", w.Number, w.Job, ended(string(w.State)))
+		}
+		_, err := fmt.Fprintln(a.Out, said)
+		return err
 	}
-	end, err := d.run(ctx)
+	return a.await(ctx, c, &w.Deploy, f.timeout, api.DeploySucceeded)
+}
+
+// await watches a deploy until it is over, which is an error unless it is then
+// in a state that is wanted.
+func (a *app) await(ctx context.Context, c *client.Client, d *api.Deploy, timeout time.Duration, wanted ...api.DeployState) error {
+	if full, err := c.Deploy(ctx, d.Job, d.Number); err == nil {
+		d = full // has the spec
+	}
+	w := a.newDeployWatch(c, d)
+	end, err := w.run(ctx)
 	if err != nil {
-		return late(err, ctx, "deploy %d of %s is still in progress after %s, and goes on", written.Deploy, spec.Job, f.timeout)
+		return a.unwatched(ctx, err, fmt.Sprintf("deploy %d of %s", d.Number, d.Job),
+			fmt.Sprintf("`perigee deploys %s %d --watch` shows it, `perigee cancel %s` ends it", d.Job, d.Number, d.Job), timeout)
 	}
 	if a.json() {
 		if err := a.printJSON(end); err != nil {
 			return err
 		}
 	}
-	return d.verdict(ctx, end, written.Changed)
+	return a.verdict(ctx, c, end, w.worded, wanted...)
 }
 
-func (a *app) nothingToDo(job string, w *api.Written) string {
-	return fmt.Sprintf("Nothing to change: %s has this spec since deploy %d.", job, w.Deploy)
-}
-
-// deployWatch shows a deploy until it has ended.
-type deployWatch struct {
-	*app
-	client *client.Client
-	watch  *watch
-	job    string
-	number uint32
-	show   progress
-	silent bool
-	began  time.Time
-	waits  string // the last reason that was shown
-}
-
-// idle is after how long without an event the command looks why.
-const idle = 2 * time.Second
-
-func (d *deployWatch) run(ctx context.Context) (*api.Deploy, error) {
-	defer d.show.end()
-	for {
-		deploy, err := d.client.Deploy(ctx, d.job, d.number)
-		if err != nil {
-			return nil, err
-		}
-		if deploy.EndedAt != nil {
-			return deploy, nil
-		}
-		if err := d.look(ctx, deploy); err != nil {
-			return nil, err
-		}
+// unwatched says that the watching ended before what was watched.
+func (a *app) unwatched(ctx context.Context, err error, what, do string, timeout time.Duration) error {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return timedOut("%s is still in progress after %s, and goes on: %s", what, timeout, do)
+	case errors.Is(ctx.Err(), context.Canceled):
+		fmt.Fprintf(a.Err, "\n%s goes on: %s\n", what, do)
+		return context.Canceled
 	}
-}
-
-// look shows events until one says that the deploy has ended, or may have.
-func (d *deployWatch) look(ctx context.Context, deploy *api.Deploy) error {
-	updated := deploy.Updated
-	for {
-		d.status(updated, deploy.Instances)
-		event, missed, err := d.watch.next(ctx, idle)
-		switch {
-		case err != nil || missed:
-			return err
-		case event == nil:
-			if err := d.explain(ctx); err != nil {
-				return err
-			}
-			if job, err := d.client.Job(ctx, d.job); err == nil && job.LatestDeploy != nil && job.LatestDeploy.Number == d.number {
-				updated = job.LatestDeploy.Updated
-			}
-			continue
-		}
-		typ := shortType(event)
-		switch {
-		case typ == "deploy.started":
-		case strings.HasPrefix(typ, "deploy."):
-			return nil // look how far it is
-		case strings.HasPrefix(typ, "task."):
-			d.line(event)
-		}
-	}
-}
-
-func (d *deployWatch) status(updated, instances int) {
-	if d.silent {
-		return
-	}
-	d.show.state(fmt.Sprintf("%d of %d instances ready on deploy %d, %s", updated, instances, d.number, short(d.now().Sub(d.began))))
-}
-
-func (d *deployWatch) line(e *api.Event) {
-	if !d.silent {
-		d.show.line("%s", d.eventLine(e, false))
-	}
-}
-
-// explain says why tasks wait, when that changed.
-func (d *deployWatch) explain(ctx context.Context) error {
-	pending, err := d.client.Pending(ctx, d.job)
-	if err != nil {
-		return err
-	}
-	for _, p := range pending {
-		for _, r := range p.Reasons {
-			if r.Deploy == d.number && r.Summary != d.waits && !d.silent {
-				d.waits = r.Summary
-				d.show.line("%s  %s %s: %s", d.clock(d.now()), plural(r.Tasks, "task"), waits(r.Tasks), r.Summary)
-			}
-		}
-	}
-	return nil
-}
-
-// verdict is how a deploy ended, as an error unless it succeeded.
-func (d *deployWatch) verdict(ctx context.Context, end *api.Deploy, changed bool) error {
-	if end.State == "succeeded" {
-		if d.silent || !changed {
-			return nil
-		}
-		text := fmt.Sprintf("Deploy %d of %s %s", end.Number, d.job, d.app.state("succeeded"))
-		if end.Instances > 0 && end.Reason == "" {
-			text += fmt.Sprintf(": %d of %d instances ready, in %s", end.Updated, end.Instances, d.took(&end.CreatedAt, end.EndedAt))
-		}
-		d.show.line("%s%s.", text, prefixed(": ", end.Reason))
-		return nil
-	}
-	text := fmt.Sprintf("deploy %d of %s %s%s", end.Number, d.job, ended(string(end.State)), prefixed(": ", end.Reason))
-	tasks, err := tasksOfJob(ctx, d.client, d.job, true)
-	for i := len(tasks) - 1; err == nil && i >= 0; i-- {
-		if t := &tasks[i]; t.Deploy == end.Number && t.State == "failed" {
-			text += fmt.Sprintf("\n  %s, task %s: %s", nameOf(t), t.ID, said(t))
-			break
-		}
-	}
-	return failed("%s\nperigee status %s shows more", text, d.job)
-}
-
-// ended says how a deploy or run ended, after its name.
-func ended(state string) string {
-	switch state {
-	case "superseded", "cancelled", "skipped", "missed":
-		return "was " + state
-	case "rolled_back":
-		return "was rolled back"
-	}
-	return state
+	return err
 }

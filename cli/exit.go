@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -17,14 +18,20 @@ import (
 
 // Exit statuses; docs/cli.md has them for users.
 const (
-	codeFailed      = 1   // what was asked for was tried, and failed
-	codeUsage       = 2   // the command line is wrong
-	codeInvalid     = 3   // a file or value that was given is wrong
-	codeNotFound    = 4   // there is no such job, task, run …
-	codeConflict    = 5   // refused because of the state that it is in
-	codeUnavailable = 6   // no scheduler answers, or it cannot write now
-	codeTimedOut    = 124 // --timeout
-	codeInterrupted = 130 // Ctrl-C
+	codeFailed      = 1 // what was asked for was tried, and failed
+	codeUsage       = 2 // the command line is wrong
+	codeInvalid     = 3 // a file or value that was given is wrong
+	codeNotFound    = 4 // there is no such job, task, run …
+	codeConflict    = 5 // refused because of the state that it is in
+	codeUnavailable = 6 // no scheduler answers, or it cannot write now
+	codeChanges     = 7 // plan: there is something to change
+	// How a deploy ended that was waited for.
+	codeDeployFailed = 10
+	codeRolledBack   = 11
+	codeCancelled    = 12
+	codeSuperseded   = 13
+	codeTimedOut     = 124 // --timeout
+	codeInterrupted  = 130 // Ctrl-C
 )
 
 // exitError is an error with an exit status of its own.
@@ -134,12 +141,8 @@ func explained(a *app, err error) string {
 				address = " at " + u.Scheme + "://" + u.Host
 			}
 		}
-		why := reason.Error()
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			why = "connection refused"
-		}
 		return fmt.Sprintf("no scheduler answers%s: %s\n"+
-			"Is it running? `make dev` starts one on this machine; PERIGEE_API or --api names another.", address, why)
+			"Is it running? `make dev` starts one on this machine; PERIGEE_API or --api names another.", address, whyUnreachable(reason))
 	}
 	text := err.Error()
 	if problem != nil {
@@ -148,4 +151,19 @@ func explained(a *app, err error) string {
 		text = strings.ReplaceAll(text, "\n  query.", "\n  ")
 	}
 	return text
+}
+
+// whyUnreachable is why a request failed on its way, in a few words.
+func whyUnreachable(err error) string {
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
+		return "the connection was lost" // cancelled: it was silent for too long
+	}
+	return err.Error()
 }

@@ -1,11 +1,6 @@
 package cli
 
 import (
-	"context"
-	"fmt"
-	"net/http"
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"github.com/perigee-sched/perigee/config"
@@ -33,30 +28,4 @@ func (f *fileFlags) add(c *cobra.Command) {
 
 func (f *fileFlags) options(a *app) config.Options {
 	return config.Options{Stage: f.stage, Set: f.set, SetFiles: f.files, Stdin: a.In}
-}
-
-// resolve asks whether to deploy jobs of whom some ask for it, and reads the
-// checksums that are to be read.
-func (a *app) resolve(ctx context.Context, jobs []config.Job, yes bool) error {
-	var asking []string
-	for _, j := range jobs {
-		if j.Confirm {
-			asking = append(asking, j.Spec.Job)
-		}
-	}
-	switch n := len(asking); {
-	case n > 3:
-		asking = append(asking[:2], fmt.Sprintf("%d more jobs", n-2))
-		fallthrough
-	case n > 0:
-		if err := a.confirm(yes, fmt.Sprintf("Deploy %s?", strings.Join(asking, ", "))); err != nil {
-			return err
-		}
-	}
-	for i := range jobs {
-		if err := config.Resolve(ctx, http.DefaultClient, &jobs[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -62,6 +62,8 @@ var paints = map[string]paint{
 	"pending": yellow, "waiting": yellow, "deploying": yellow, "in_progress": yellow, "launching": yellow,
 	"staging": yellow, "starting": yellow, "active": yellow, "unreachable": yellow, "paused": yellow, "removing": yellow,
 	"killing": yellow, "stopping": yellow, "skipped": yellow, "missed": yellow,
+	"rolling_back": yellow, "rolled_back": red, instanceFailing: red, instanceNotReady: yellow, instanceToReturn: yellow,
+	instanceBack: green, instanceToMove: dim,
 	"failed": red, "lost": red, "no": red,
 	"killed": dim, "idle": dim, "cancelled": dim, "superseded": dim,
 }

@@ -60,34 +60,3 @@ func runIs(state string) string {
 	}
 	return state
 }
-
-func (a *app) deploysCommand() *cobra.Command {
-	var most int
-	c := &cobra.Command{
-		Use: "deploys JOB", Short: "List a job's deploys, newest first", Args: cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeJobs(),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkJob(args[0]); err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			page, err := c.Deploys(cmd.Context(), args[0], most, "")
-			if err != nil {
-				return err
-			}
-			return list(a, page.Items, "", []string{"DEPLOY", "STATE", "BEGAN", "TOOK", "BY", "SPEC", "NOTE"}, func(d api.Deploy) []string {
-				note := d.Reason
-				if d.Message != "" {
-					note = d.Message + prefixed("; ", d.Reason)
-				}
-				return []string{fmt.Sprint(d.Number), a.state(string(d.State)), a.ago(d.CreatedAt) + " ago", a.took(&d.CreatedAt, d.EndedAt),
-					d.Author, d.Digest[:min(12, len(d.Digest))], note}
-			})
-		},
-	}
-	c.Flags().IntVarP(&most, "limit", "n", 20, "list at most this many")
-	return c
-}

@@ -78,6 +78,8 @@ type jobStatus struct {
 	Tasks    []api.Task `json:"tasks"`
 	Failures []api.Task `json:"failures"`       // the last ones, newest first
 	Runs     []api.Run  `json:"runs,omitempty"` // the last ones, newest first
+	// Deploy in progress, with its spec.
+	Deploy *api.Deploy `json:"deploy,omitempty"`
 }
 
 const (
@@ -90,6 +92,11 @@ func (a *app) jobStatus(ctx context.Context, c *client.Client, job string) error
 	var err error
 	if s.Job, err = c.Job(ctx, job); err != nil {
 		return err
+	}
+	if d := s.Job.LatestDeploy; d != nil && (!d.State.Over() || d.Rollout != nil) {
+		if s.Deploy, err = c.Deploy(ctx, job, d.Number); err != nil {
+			return err
+		}
 	}
 	tasks, err := tasksOfJob(ctx, c, job, true)
 	if err != nil {
@@ -136,7 +143,8 @@ func (a *app) printStatus(s jobStatus) error {
 	if j.Paused {
 		fmt.Fprintf(a.Out, "paused%s; `perigee resume %s` ends that\n", prefixed(": ", j.PauseReason), j.Job)
 	}
-	a.printDeploy(j)
+	a.printTimed(j)
+	a.printDeploy(j, s.Deploy)
 	if sch := j.Spec; sch != nil && sch.Schedule != nil {
 		next := "never again"
 		if j.NextRun != nil {
@@ -180,27 +188,6 @@ func prefixed(prefix, s string) string {
 		return ""
 	}
 	return prefix + s
-}
-
-func (a *app) printDeploy(j *api.Job) {
-	d := j.LatestDeploy
-	if d == nil {
-		return
-	}
-	line := fmt.Sprintf("deploy %d %s", d.Number, a.state(string(d.State)))
-	if d.EndedAt == nil {
-		line += fmt.Sprintf(", %d of %d instances ready on it, began %s ago", d.Updated, d.Instances, a.ago(d.CreatedAt))
-	} else {
-		line += fmt.Sprintf(" %s ago", a.since(d.EndedAt))
-	}
-	line += prefixed(", by ", d.Author) + prefixed(": ", d.Message)
-	fmt.Fprintln(a.Out, line)
-	if d.Reason != "" {
-		fmt.Fprintln(a.Out, "  "+d.Reason)
-	}
-	if j.Deploy != d.Number {
-		fmt.Fprintf(a.Out, "  instances are to run deploy %d\n", j.Deploy)
-	}
 }
 
 func (a *app) printTasks(tasks []api.Task) error {

@@ -10,6 +10,9 @@ import (
 	"github.com/perigee-sched/perigee/api/client"
 )
 
+// idle is after how long without an event a command looks how things are.
+const idle = 2 * time.Second
+
 // watch yields the events of a stream to a command that waits for something.
 type watch struct {
 	client *client.Client
