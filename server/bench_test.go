@@ -50,13 +50,19 @@ func begin(b *testing.B) *whole {
 
 func beginOn(b *testing.B, j journal.Journal, l lease.Lease) *whole {
 	b.Helper()
+	return beginWith(b, j, l, devcluster.Simulation{Duration: 10 * time.Millisecond})
+}
+
+// beginWith has tasks behave otherwise.
+func beginWith(b *testing.B, j journal.Journal, l lease.Lease, tasks devcluster.Simulation) *whole {
+	b.Helper()
 	w := &whole{TB: b}
 	w.client.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
 	quiet := slog.New(slog.DiscardHandler)
 	options := devcluster.Options{Dir: b.TempDir(), Listen: "127.0.0.1:0", Ephemeral: true, AllocationInterval: 50 * time.Millisecond}
 	for range 20 {
 		options.Agents = append(options.Agents, devcluster.AgentOptions{
-			Resources: "cpus:1000;mem:1000000;disk:1000000", Simulated: &devcluster.Simulation{Duration: 10 * time.Millisecond}})
+			Resources: "cpus:1000;mem:1000000;disk:1000000", Simulated: &tasks})
 	}
 	cluster, err := devcluster.Open(options)
 	require.NoError(b, err)
