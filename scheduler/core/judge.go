@@ -44,7 +44,7 @@ func (c *Core) judgeProgress(r *rollout, n int, step api.Step) {
 		}
 		return
 	}
-	if due := c.since(r.rec.ProgressAt, r.rec.StepAt, r.rec.PulseAt) + deadline; due > c.now {
+	if due := c.since(r.rec.ProgressAt, r.rec.StepAt) + deadline; due > c.now {
 		c.wakeRollout(r, due)
 		return
 	}

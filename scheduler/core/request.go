@@ -177,7 +177,7 @@ func (c *Core) setResumed(j *job, actor string) {
 		c.awaitInstant(j)
 	}
 	if r := j.inProgress(); r != nil {
-		c.editRollout(r).ProgressAt = c.now
+		c.countAgain(r)
 	}
 	c.countDeploying(j)
 	c.requeue(j)

@@ -60,6 +60,7 @@ func (c *Core) pulse(r *rollout) (changed bool) {
 	rec.PulseAt = c.now
 	if rec.PulseMissed {
 		rec.PulseMissed = false
+		c.countAgain(r)
 		c.countDeploying(r.job)
 		c.tellDeploy(r.job, r.deploy, "deploy.goes_on", "its pulse is back")
 	}
@@ -79,16 +80,23 @@ func (c *Core) pauseDeploy(r *rollout, reason string) {
 func (c *Core) resumeDeploy(r *rollout, by string) {
 	rec := c.editRollout(r)
 	rec.Paused, rec.PauseReason, rec.PausedAt = false, "", 0
-	rec.ProgressAt, rec.Failures, rec.StepFailures = c.now, nil, 0
+	rec.Failures, rec.StepFailures = nil, 0
+	c.countAgain(r)
+	c.countDeploying(r.job)
+	c.tellDeploy(r.job, r.deploy, "deploy.resumed", by)
+	c.touch(r.job)
+}
+
+// countAgain has the deadlines of a deploy that stood still count from now on.
+func (c *Core) countAgain(r *rollout) {
+	rec := c.editRollout(r)
+	rec.ProgressAt = c.now
 	if rec.SettledFirst != 0 {
 		rec.SettledFirst = c.now
 	}
 	if rec.GateAt != 0 {
 		rec.GateAt = c.now
 	}
-	c.countDeploying(r.job)
-	c.tellDeploy(r.job, r.deploy, "deploy.resumed", by)
-	c.touch(r.job)
 }
 
 // promote lets a deploy pass what its step still waits for, or to its end.
