@@ -328,7 +328,7 @@ func waitRunning(b *testing.B, e *engine.Engine, n int) {
 			return true
 		})
 		return running == n
-	}, time.Minute, 50*time.Millisecond)
+	}, max(time.Minute, time.Duration(n)*time.Millisecond), max(50*time.Millisecond, time.Duration(n)*time.Microsecond))
 }
 
 // restingHeap is what lives once nothing was written for a second, and nothing
