@@ -23,9 +23,9 @@ func (c *Client) StartDeploy(ctx context.Context, r *api.DeployRequest, o WriteO
 
 // Plan says what deploying a request's spec would do. It changes nothing.
 func (c *Client) Plan(ctx context.Context, r *api.DeployRequest) (*api.Plan, error) {
-	w := jobWrite{method: http.MethodPost, rest: "/plan"}
+	w := jobWrite{method: http.MethodPost, rest: "/plan", body: r.Spec}
 	if r.Spec != nil {
-		w.job, w.body = r.Spec.Job, r.Spec
+		w.job = r.Spec.Job
 	}
 	return writeJobAs[api.Plan](ctx, c, w, WriteOptions{})
 }

@@ -171,6 +171,13 @@ func (d *decoder) scalar(n *Node, v reflect.Value, path string) {
 			return
 		}
 		v.SetInt(i)
+	case reflect.Uint32:
+		u, err := strconv.ParseUint(n.Text, 10, 32)
+		if (n.Kind != Number && !(n.Plain && n.Kind == String)) || err != nil || !wholeNumber.MatchString(n.Text) {
+			d.want(n, path, "a whole number from 0")
+			return
+		}
+		v.SetUint(u)
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(n.Text, 64)
 		if (n.Kind != Number && !(n.Plain && n.Kind == String)) || err != nil || !anyNumber.MatchString(n.Text) {

@@ -86,3 +86,17 @@ func TestDecodeTakesEmbeddedFieldsAsOwn(t *testing.T) {
 	require.True(t, into.Replace)
 	require.Equal(t, []string{"name", "author", "links", "replace"}, strict.Names(reflect.TypeFor[request](), "json"))
 }
+
+func TestDecodeWholeNumbersFromZero(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]uint32{`7`: 7, `4294967295`: 1<<32 - 1, `-1`: 0, `4294967296`: 0, `1.0`: 0, `"7"`: 0} {
+		tree, err := strict.ParseJSON([]byte(`{"to": ` + text + `}`))
+		require.NoError(t, err)
+		var into struct {
+			To uint32 `json:"to"`
+		}
+		_, found := strict.Decode(tree, &into, "json")
+		require.Equal(t, want, into.To, text)
+		require.Equal(t, want == 0, len(found) > 0, text)
+	}
+}
