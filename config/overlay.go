@@ -85,6 +85,9 @@ func (s *session) put(out *strict.Node, places index, f strict.Field, l level) {
 		f.Value = s.overlay(below, f.Value, l.of(f.Name))
 	}
 	if i >= 0 {
+		if l == variables && !out.Fields[i].Removed && field(f.Value, "required") == nil {
+			f.At = out.Fields[i].At // it is only given a value here
+		}
 		out.Fields[i] = f
 		return
 	}
