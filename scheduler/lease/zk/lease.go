@@ -248,6 +248,7 @@ func (l *Lease) observeOn(ctx context.Context, s *zookeeper.Session) error {
 		return err
 	}
 	for {
+		connection := s.Reconnected()
 		names, changed, err := s.WatchChildren(election)
 		if err != nil {
 			return err
@@ -262,12 +263,24 @@ func (l *Lease) observeOn(ctx context.Context, s *zookeeper.Session) error {
 		l.setCandidates(all)
 		select {
 		case <-changed:
+		case <-connection:
+			if err := l.reconnected(ctx, s); err != nil {
+				return err
+			}
 		case <-s.Expired():
 			return zookeeper.ErrSessionExpired
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// reconnected waits until there is a connection, but not for longer than a leader's lease lasts: then
+// another may lead than the last that was seen.
+func (l *Lease) reconnected(ctx context.Context, s *zookeeper.Session) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout())
+	defer cancel()
+	return s.Ready(ctx)
 }
 
 // addresses returns those of the candidates, the leader's first.

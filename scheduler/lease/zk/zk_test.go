@@ -143,6 +143,23 @@ func TestNobodyLeadsBeforeTheDeadlineOfAnother(t *testing.T) {
 	require.False(t, isLost(<-toA), "it stands again on another session")
 }
 
+// A standby that is cut off for as long as a lease lasts does not know who leads.
+func TestWhoIsCutOffKnowsNoLeader(t *testing.T) {
+	t.Parallel()
+	chroot := server.Chroot(t)
+	p, err := zktest.NewProxy(server.Server(t).Address)
+	require.NoError(t, err)
+	t.Cleanup(p.Close)
+	a, b := candidate(t, chroot, "a:1"), candidate(t, chroot, "b:1", p.Address)
+	acquire(t, a)
+	requireLeader(t, b, "a:1")
+	p.Cut(true)
+	requireLeader(t, b, "")
+	requireLeader(t, a, "a:1")
+	p.Restore()
+	requireLeader(t, b, "a:1")
+}
+
 func TestADeletedZnodeEndsTheTerm(t *testing.T) {
 	t.Parallel()
 	a := candidate(t, server.Chroot(t), "a:1")
