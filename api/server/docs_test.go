@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write the answers in docs/api.md anew")
 const docs = "../../docs/api.md"
 
 var (
-	example  = regexp.MustCompile("(?s)```console\n\\$ (curl .*?)\n((?:HTTP/|: heartbeat).*?)?```\n")
+	example  = regexp.MustCompile("(?s)```console\n\\$ (curl .*?)\n((?:HTTP/|: heartbeat|event: ).*?)?```\n")
 	argument = regexp.MustCompile(`(?s)'[^']*'|"[^"]*"|[^'"\s]+`)
 )
 
@@ -75,6 +75,7 @@ func (w *world) prepare(command string, ids map[string]string) {
 			return agents[0].Tasks > 0
 		})
 	}
+	w.prepareDeploy(command, ids)
 	if strings.Contains(command, "tasks") {
 		task := w.running("web/devel/hello", 3)[0].ID
 		ids["$TASK"] = task
@@ -84,6 +85,57 @@ func (w *world) prepare(command string, ids map[string]string) {
 		page, err := w.Runs(ctx, "etl/devel/load", client.RunFilter{Group: "backfill"})
 		require.NoError(w, err)
 		ids["$RUN"] = page.Items[0].ID
+	}
+}
+
+// prepareDeploy waits for how far deploys are in the examples.
+func (w *world) prepareDeploy(command string, ids map[string]string) {
+	w.Helper()
+	const shop = "web/devel/shop"
+	// Deploys whose answers are shown stand still until the next one.
+	standStill := func(number uint32, state api.DeployState) {
+		w.mesos.stick(false)
+		w.over(shop, number, state)
+		w.mesos.stick(true)
+	}
+	switch {
+	case strings.Contains(command, "shop 1.0"):
+		w.mesos.stick(true)
+	case strings.Contains(command, "deploys/1?wait"):
+		w.mesos.stick(false)
+	case strings.Contains(command, "shop 1.1"):
+		w.over(shop, 1, api.DeploySucceeded)
+	case strings.HasSuffix(command, shop+"/deploys/current"):
+		w.stands(shop, 2, api.PhasePromotion)
+	case strings.Contains(command, "/promote"):
+		w.mesos.stick(true)
+	case strings.Contains(command, shop+"/rollback"):
+		standStill(2, api.DeploySucceeded)
+	case strings.Contains(command, shop+"/deploys/current/cancel"):
+		w.mesos.stick(false)
+		w.over(shop, 3, api.DeploySucceeded)
+		w.deploy(shop, site(`"update": {"strategy": "canary", "steps": [{"instances": 1, "manual": true}]}`))
+		w.stands(shop, 4, api.PhasePromotion)
+		w.mesos.stick(true)
+	case strings.Contains(command, shop+"/bounce"):
+		standStill(4, api.DeployCancelled)
+	case strings.Contains(command, shop+"/instances/0/restart"):
+		w.mesos.stick(false)
+		w.over(shop, 5, api.DeploySucceeded)
+	case strings.Contains(command, shop+"/endpoints"), strings.Contains(command, shop+"/plan"):
+		w.eventually("both instances serve", func() bool {
+			list, err := w.Endpoints(ctx, shop)
+			require.NoError(w, err)
+			return len(list.Endpoints) == 2
+		})
+	case strings.Contains(command, "release 12"):
+		w.mesos.stick(true)
+	case strings.Contains(command, "scale?for"):
+		w.mesos.stick(false)
+	case strings.Contains(command, "$GROUP"):
+		page, err := w.Groups(ctx, 1, "")
+		require.NoError(w, err)
+		ids["$GROUP"] = page.Items[0].ID
 	}
 }
 

@@ -174,6 +174,9 @@ type mesos struct {
 	offers int
 	held   bool // nothing is offered
 	out    bool // an offer is outstanding
+
+	stuck    bool         // what is launched does not get to run
+	starting []core.Event // what has it run
 }
 
 func newMesos(t testing.TB) *mesos {
@@ -259,7 +262,12 @@ func (m *mesos) react(c core.Call) []core.Event {
 // begin has a task run, or do what its command is named for.
 func (m *mesos) begin(l core.Launch) []core.Event {
 	run := m.update(l.Task, core.MesosRunning, &api.Report{Phase: api.PhaseRun})
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	switch {
+	case m.stuck:
+		m.starting = append(m.starting, run)
+		return []core.Event{m.update(l.Task, core.MesosStarting, &api.Report{Phase: api.PhaseFetch})}
 	case bytes.Contains(l.Definition, []byte("./slow")):
 		return []core.Event{m.update(l.Task, core.MesosStarting, &api.Report{Phase: api.PhaseFetch})}
 	case bytes.Contains(l.Definition, []byte("./broken")):
@@ -318,4 +326,17 @@ func (m *mesos) hold(held bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.held = held
+}
+
+// stick has what is launched from now on not get to run, or all of it run.
+func (m *mesos) stick(stuck bool) {
+	m.t.Helper()
+	m.mu.Lock()
+	m.stuck = stuck
+	run := m.starting
+	m.starting = nil
+	m.mu.Unlock()
+	if !stuck {
+		require.NoError(m.t, m.engine.Deliver(context.Background(), run...))
+	}
 }
