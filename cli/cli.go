@@ -119,6 +119,9 @@ A job is named team/stage/name, such as web/devel/hello. Commands talk to the
 scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if a.output == "yaml" && cmd.Name() == "render" {
+				a.output = "table" // is YAML there
+			}
 			if a.output != "" && a.output != "json" && a.output != "table" {
 				return fmt.Errorf("-o %q is not known: it must be table or json", a.output)
 			}

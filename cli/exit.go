@@ -112,7 +112,7 @@ func (a *app) report(err error) int {
 	if a.json() {
 		var problem *api.Problem
 		if !errors.As(err, &problem) {
-			problem = &api.Problem{Title: "the command failed", Detail: explained(a, err)}
+			problem = &api.Problem{Title: "the command failed", Detail: explained(a, err), Errors: placesOf(err)}
 		}
 		if text, jsonErr := json.Marshal(problem); jsonErr == nil {
 			fmt.Fprintln(a.Err, string(text))
@@ -124,6 +124,22 @@ func (a *app) report(err error) int {
 		fmt.Fprintln(a.Err, "perigee --help lists the commands, perigee COMMAND --help what each takes")
 	}
 	return code
+}
+
+// placesOf lists what is wrong with files, for programs.
+func placesOf(err error) []api.ProblemField {
+	var wrong *config.Error
+	if !errors.As(err, &wrong) {
+		return nil
+	}
+	places := make([]api.ProblemField, len(wrong.Problems))
+	for i, p := range wrong.Problems {
+		places[i] = api.ProblemField{Location: strings.TrimPrefix(p.Where+": "+p.Path, ": "), Message: p.Message}
+		if p.Path == "" {
+			places[i].Location = p.Where
+		}
+	}
+	return places
 }
 
 // explained is an error in words that say what to do.

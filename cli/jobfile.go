@@ -14,9 +14,9 @@ type fileFlags struct {
 }
 
 func (f *fileFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.stage, "stage", "", "the stage to take of a file that has stages")
-	c.Flags().StringArrayVar(&f.set, "set", nil, "give a variable of the file a value, as NAME=VALUE; may be repeated")
-	c.Flags().StringArrayVar(&f.files, "set-file", nil, "give variables the values in a YAML or JSON file; may be repeated, --set goes before it")
+	c.Flags().StringVar(&f.stage, "stage", "", "take this `STAGE` of a file that has stages")
+	c.Flags().StringArrayVar(&f.set, "set", nil, "give a variable of the file a value, as `NAME=VALUE`; may be repeated")
+	c.Flags().StringArrayVar(&f.files, "set-file", nil, "give variables the values in a YAML or JSON `FILE`; may be repeated, --set goes before it")
 	check(c.RegisterFlagCompletionFunc("stage", func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		var stages []string
 		for _, path := range args {

@@ -21,6 +21,9 @@ itself; with -o json it is an array of specs, as the HTTP API takes them.`,
 		Example:           "  perigee render checkout.yaml --stage prod --set githash=9f86d08",
 		ValidArgsFunction: completeFiles,
 		RunE: func(_ *cobra.Command, args []string) error {
+			if allStages && f.stage != "" {
+				return usage("--stage chooses one stage, --all-stages takes all: leave out one of them")
+			}
 			o := f.options(a)
 			o.AllStages = allStages
 			jobs, err := config.LoadFiles(args, o)
@@ -40,7 +43,6 @@ itself; with -o json it is an array of specs, as the HTTP API takes them.`,
 	}
 	f.add(c)
 	c.Flags().BoolVar(&allStages, "all-stages", false, "print every stage of the jobs")
-	c.MarkFlagsMutuallyExclusive("stage", "all-stages")
 	return c
 }
 

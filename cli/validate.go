@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/config"
 )
 
@@ -19,11 +20,14 @@ func (a *app) validateCommand() *cobra.Command {
 		Example:           "  perigee validate jobs/*.yaml --set githash=0000000",
 		ValidArgsFunction: completeFiles,
 		RunE: func(_ *cobra.Command, args []string) error {
+			if allStages && f.stage != "" {
+				return usage("--stage chooses one stage, --all-stages takes all: leave out one of them")
+			}
 			o := f.options(a)
 			o.AllStages = o.Stage == ""
 			jobs, err := config.LoadFiles(args, o)
 			if a.json() {
-				return a.validity(jobs, err)
+				return a.printValidity(jobs, err)
 			}
 			if err != nil {
 				return err
@@ -34,7 +38,6 @@ func (a *app) validateCommand() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().BoolVar(&allStages, "all-stages", false, "check every stage, as is done without --stage")
-	c.MarkFlagsMutuallyExclusive("stage", "all-stages")
 	return c
 }
 
@@ -51,13 +54,20 @@ func (a *app) tellValid(jobs []config.Job) {
 			fmt.Fprintf(a.Out, "%s is valid: %d jobs\n", j.File, n)
 			inFile[j.File] = 0
 		case n > 0:
-			fmt.Fprintf(a.Out, "%s is valid: %s, a %s\n", j.File, j.Spec.Job, j.Spec.Kind)
+			fmt.Fprintf(a.Out, "%s is valid: %s, a %s\n", j.File, j.Spec.Job, kindWord(j.Spec.Kind))
 		}
 	}
 }
 
-// verdict is what validate prints as JSON.
-type verdict struct {
+func kindWord(k api.Kind) string {
+	if k == api.KindBatch {
+		return "batch job"
+	}
+	return string(k)
+}
+
+// validity is what validate prints as JSON.
+type validity struct {
 	Valid    bool          `json:"valid"`
 	Jobs     []validJob    `json:"jobs"`
 	Problems []fileProblem `json:"problems"`
@@ -85,9 +95,9 @@ type fileProblem struct {
 	Context []string `json:"context,omitempty"`
 }
 
-// validity prints what was found as JSON.
-func (a *app) validity(jobs []config.Job, err error) error {
-	v := verdict{Valid: err == nil, Jobs: []validJob{}, Problems: []fileProblem{}}
+// printValidity prints what was found as JSON.
+func (a *app) printValidity(jobs []config.Job, err error) error {
+	v := validity{Valid: err == nil, Jobs: []validJob{}, Problems: []fileProblem{}}
 	for _, j := range jobs {
 		v.Jobs = append(v.Jobs, validJob{Job: j.Spec.Job, Kind: string(j.Spec.Kind), Stage: j.Stage, Confirm: j.Confirm, File: j.File, Line: j.Line})
 	}

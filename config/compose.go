@@ -159,6 +159,11 @@ func (u *unit) stages() {
 			names = append(names, f.Name)
 		}
 	}
+	for _, name := range names {
+		if !slices.Contains(u.stageNames, name) {
+			u.stageNames = append(u.stageNames, name)
+		}
+	}
 	switch chosen := u.o.Stage; {
 	case slices.Contains(names, chosen):
 		u.job(chosen)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/strict"
@@ -96,7 +95,9 @@ type session struct {
 	found []Problem
 	told  map[string]int // lines of found, by their place among them
 	more  int            // problems that are not told
-	tried int            // jobs, times stages
+	// stageNames are those that the jobs have, in order.
+	stageNames []string
+	tried      int // jobs, times stages
 	// partial says that some job was not looked at, so that not all variables
 	// are known.
 	partial bool
@@ -193,15 +194,9 @@ func (s *session) open(path string) (*source, *Error) {
 }
 
 // Stages returns the names of the stages that the jobs of a file have, in
-// order, as far as it can be read.
+// order, as far as the file can be read.
 func Stages(path string) []string {
-	s := newSession(Options{AllStages: true})
+	s := newSession(Options{})
 	s.top(s.open(path))
-	var stages []string
-	for _, j := range s.jobs {
-		if !slices.Contains(stages, j.Stage) {
-			stages = append(stages, j.Stage)
-		}
-	}
-	return stages
+	return s.stageNames
 }
