@@ -135,6 +135,14 @@ func (c *Core) agentRemoved(id string) {
 }
 
 func (c *Core) offered(list []Offer) {
+	if p := &c.pool; len(p.holders) == 0 && len(list) >= presizeAt { // a new subscription: all agents at once
+		p.holders = make(map[string]*agent, len(list))
+		p.offered = slices.Grow(p.offered, len(list))
+		p.fresh = slices.Grow(p.fresh, len(list))
+		if len(p.agents) == 0 {
+			p.agents = make(map[string]*agent, len(list))
+		}
+	}
 	for _, o := range list {
 		if c.pool.holders[o.ID] != nil {
 			continue
@@ -154,6 +162,9 @@ func (c *Core) offered(list []Offer) {
 		}
 	}
 }
+
+// presizeAt is from how many offers on room is made for all of them at once.
+const presizeAt = 1000
 
 func (c *Core) rescinded(id string) {
 	a := c.pool.holders[id]
