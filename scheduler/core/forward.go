@@ -21,7 +21,10 @@ func (c *Core) moveOn(r *rollout, n int) {
 	settled := 0
 	for i := range n {
 		s := r.job.slot(uint32(i))
-		c.replaceAsked(s, uint32(i))
+		// One that is to leave its old task now needs no other of its kind.
+		if i >= target || s.on(m.gen) != nil || hold != "" && !r.blueGreen() {
+			c.replaceAsked(s, uint32(i))
+		}
 		switch {
 		case i >= target:
 			c.notYet(r, s, uint32(i))
