@@ -155,7 +155,7 @@ func (a *app) awaitGroup(ctx context.Context, c *client.Client, g *api.DeployGro
 			if m.State != api.DeployRolledBack && m.State != api.DeployFailed {
 				continue
 			}
-			for _, line := range a.lastWords(ctx, c, &api.Deploy{Job: m.Job, Number: m.Deploy}) {
+			for _, line := range a.lastWords(ctx, c, &api.Deploy{Job: m.Job, Number: m.Deploy, Reason: end.Reason}) {
 				text += "\n" + line
 			}
 		}
@@ -174,12 +174,14 @@ func (w *groupWatch) run(ctx context.Context) error {
 			return err
 		}
 		if d != nil {
-			if err := w.watch(ctx, d); err != nil {
-				return err
+			// What follows a deploy's end is decided along with it.
+			if err = w.watch(ctx, d); err == nil {
+				w.group, err = w.client.Group(ctx, w.group.ID)
 			}
+		} else {
+			w.group, err = w.client.AwaitGroup(ctx, w.group.ID, groupPause)
 		}
-		// What follows a deploy's end is decided along with it.
-		if w.group, err = w.client.AwaitGroup(ctx, w.group.ID, groupPause); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/perigee-sched/perigee/api"
@@ -16,7 +17,11 @@ type deployLog struct {
 	*app
 	spec  *api.Spec // of the deploy; nil when it is not known
 	last  *api.Deploy
-	waits string // told last, without its numbers
+	// waits is what the deploy waits for, without its numbers, since when it
+	// does, and whether that was told.
+	waits      string
+	waitsSince time.Time
+	waitsTold  bool
 }
 
 // news is a line about a deploy, without the time. One that stays is of interest
@@ -196,8 +201,12 @@ func ranges(n []int) string {
 	return strings.Join(parts, ", ")
 }
 
-// waiting tells what the deploy waits for when that is something else, and not
-// only another number of the same.
+// patience is for how long a deploy waits for the same before that is told: most
+// of what it waits for comes at once.
+const patience = 5 * time.Second
+
+// waiting takes note of what the deploy waits for, and tells it at once when
+// that is for somebody else to say.
 func (l *deployLog) waiting(r *api.Rollout) []news {
 	kind := strings.Map(func(c rune) rune {
 		if unicode.IsDigit(c) {
@@ -205,12 +214,29 @@ func (l *deployLog) waiting(r *api.Rollout) []news {
 		}
 		return c
 	}, r.Waits)
-	if kind == l.waits || r.Paused {
+	if kind != l.waits {
+		l.waits, l.waitsSince, l.waitsTold = kind, l.now(), false
+	}
+	if r.Phase == api.PhaseGate {
+		return l.told()
+	}
+	return nil
+}
+
+// idle tells what the deploy waits for when it has done so for long. It is to be
+// called now and then.
+func (l *deployLog) idle() []news {
+	if l.last == nil || l.last.Rollout == nil || l.now().Sub(l.waitsSince) < patience {
 		return nil
 	}
-	l.waits = kind
-	if r.Waits == "" {
+	return l.told()
+}
+
+func (l *deployLog) told() []news {
+	r := l.last.Rollout
+	if l.waitsTold || r.Waits == "" || r.Paused || r.Phase == api.PhaseBaking || r.Phase == api.PhasePromotion || r.Phase == api.PhaseKeeping {
 		return nil
 	}
+	l.waitsTold = true
 	return []news{{text: "waits: " + oneLine(r.Waits)}}
 }

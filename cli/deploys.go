@@ -222,7 +222,7 @@ func (a *app) printDeploy(j *api.Job, current *api.Deploy) {
 			fmt.Fprintln(a.Out, "  "+line)
 		}
 	}
-	if j.Deploy != d.Number && (current == nil || current.State != api.DeployRollingBack) {
+	if j.Deploy != d.Number && d.State != api.DeployRollingBack && d.State != api.DeployRolledBack && d.State != api.DeployCancelled {
 		fmt.Fprintf(a.Out, "  instances are to run deploy %d\n", j.Deploy)
 	}
 }

@@ -72,6 +72,11 @@ func (w *deployWatch) run(ctx context.Context) (*api.Deploy, error) {
 	defer stop()
 	if w.screen != nil {
 		defer w.screen.close()
+		defer func() {
+			if ctx.Err() != nil { // it goes on from there
+				w.screen.leave()
+			}
+		}()
 	}
 	frames := time.NewTicker(frameEvery)
 	defer frames.Stop()
@@ -86,6 +91,7 @@ func (w *deployWatch) run(ctx context.Context) (*api.Deploy, error) {
 				return t.deploy, nil
 			}
 		case <-frames.C:
+			w.print(w.log.idle())
 			w.draw()
 		case <-ended:
 			return nil, cmp.Or(ctx.Err(), errors.New("the scheduler ended the stream of the deploy before that was over"))

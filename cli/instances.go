@@ -147,11 +147,7 @@ func (v *rolloutView) row(p api.InstanceProgress) []string {
 	if s := v.since[p.Instance]; !s.at.IsZero() {
 		age = span(v.now().Sub(s.at))
 	}
-	note := oneLine(p.Message)
-	if p.Old != "" && note == "" {
-		note = "beside " + p.Old
-	}
-	return []string{fmt.Sprintf("  %d", p.Instance), v.app.state(state), p.Host, failures, age, note}
+	return []string{fmt.Sprintf("  %d", p.Instance), v.app.state(state), p.Host, failures, age, oneLine(p.Message)}
 }
 
 // picture has a mark for each instance, or for some of them together: that of

@@ -101,7 +101,7 @@ func (a *app) printPlan(w io.Writer, p *api.Plan) error {
 		fmt.Fprintf(&b, "  removes %s\n", plural(p.Stops, "instance"))
 	}
 	a.printBatches(&b, p)
-	if p.Fit.Summary != "" {
+	if p.Fit.Summary != "" && p.Action != api.PlanNone {
 		color := green
 		if !p.Fit.Fits {
 			color = red

@@ -63,8 +63,13 @@ func (v *rolloutView) frame(width, height int) []string {
 		foot = append(foot, v.paint(yellow, fmt.Sprintf("no scheduler answers for %s: this is how it was then", span(v.now().Sub(v.lost)))))
 	}
 	foot = append(foot, v.paint(dim, "Ctrl-C ends the watching, not the deploy."))
+	const gaps = 2 // lines
 	room := height - 1 - len(lines) - len(foot)
-	return append(append(lines, v.instances(width, room)...), foot...)
+	instances := v.instances(width, room-gaps)
+	if len(instances) == 0 {
+		return append(lines, foot...)
+	}
+	return slices.Concat(lines, []string{""}, instances, []string{""}, foot)
 }
 
 // header says which deploy it is, and whose.

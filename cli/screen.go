@@ -66,6 +66,9 @@ func (s *screen) rows(width int) int {
 // close removes the frame and writes what stays.
 func (s *screen) close() { s.draw(nil) }
 
+// leave has the frame stay as it is.
+func (s *screen) leave() { s.shown = nil }
+
 // columns is how wide text is on a terminal, at most.
 func columns(s string) int {
 	n := 0

@@ -91,20 +91,27 @@ func (a *app) lastWords(ctx context.Context, c *client.Client, d *api.Deploy) []
 	if t == nil {
 		return nil
 	}
-	lines := []string{fmt.Sprintf("  %s, task %s on %s: %s", nameOf(t), t.ID, t.Host, oneLine(said(t)))}
+	failed := fmt.Sprintf("  task %s of %s on %s %s", t.ID, nameOf(t), t.Host, t.State)
+	known := d.Reason
+	if d.Rollout != nil {
+		known += d.Rollout.Cause
+	}
+	if !strings.Contains(known, t.Message) {
+		failed += ": " + oneLine(said(t))
+	}
 	for _, file := range []string{stderrFile, stdoutFile} {
 		content, err := c.ReadFile(ctx, t.ID, file, -wordBytes, -1)
 		if err != nil || len(bytes.TrimSpace(content.Data)) == 0 {
 			continue
 		}
 		data := content.Data[tail(content.Data, wordLines):]
-		lines = append(lines, fmt.Sprintf("  its last lines in %s:", file))
+		lines := []string{fmt.Sprintf("%s; its last lines in %s:", failed, file)}
 		for line := range strings.Lines(strings.ToValidUTF8(string(data), "")) {
 			lines = append(lines, "    "+plainLine(strings.TrimRight(line, "\r\n")))
 		}
 		return lines
 	}
-	return append(lines, "  it wrote nothing, or that cannot be read any more")
+	return []string{failed + "; it wrote nothing, or that cannot be read any more"}
 }
 
 // ended says how a deploy or run ended, after its name.
