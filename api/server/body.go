@@ -96,6 +96,9 @@ func deployRequest(job string, body []byte) (*api.DeployRequest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tree.Kind == strict.Map && tree.Field("spec") == nil && tree.Field("kind") != nil {
+		return nil, wrongInput("body.spec", nil, `is missing: the body is a spec itself; send it as {"spec": …}`).kind("invalid")
+	}
 	var (
 		r   reading
 		req api.DeployRequest

@@ -175,6 +175,7 @@ type mesos struct {
 	held   bool // nothing is offered
 	out    bool // an offer is outstanding
 
+	watched  func(core.Call)
 	stuck    bool         // what is launched does not get to run
 	starting []core.Event // what has it run
 }
@@ -221,10 +222,13 @@ func (m *mesos) run(ctx context.Context) {
 			return
 		}
 		m.mu.Lock()
-		calls := m.calls
+		calls, watched := m.calls, m.watched
 		m.calls = nil
 		m.mu.Unlock()
 		for _, c := range calls {
+			if watched != nil {
+				watched(c)
+			}
 			if m.engine.Deliver(ctx, m.react(c)...) != nil {
 				return
 			}
@@ -326,6 +330,13 @@ func (m *mesos) hold(held bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.held = held
+}
+
+// watch has a function see every call before it has an effect.
+func (m *mesos) watch(see func(core.Call)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watched = see
 }
 
 // stick has what is launched from now on not get to run, or all of it run.
