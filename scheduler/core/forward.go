@@ -189,7 +189,9 @@ func (c *Core) startBeside(r *rollout, s *slot, instance uint32) {
 	}
 	switch t, old := s.on(gen), s.other(gen); {
 	case t == nil:
-		c.startInstance(r.deploy.class, s, instance)
+		if !s.lives(gen) {
+			c.startInstance(r.deploy.class, s, instance)
+		}
 	case old == nil && int(instance) < int(r.rec.InstancesBefore) && len(s.live) == 1:
 		if back := r.back(); back != nil {
 			c.startInstance(back.class, s, instance)

@@ -205,7 +205,7 @@ func (c *Core) keepBoth(r *rollout, n int) {
 	over := c.now >= r.rec.KeepUntil
 	for i := range n {
 		s := r.job.slot(uint32(i))
-		if s.on(gen) == nil && len(s.live) < 2 {
+		if !s.lives(gen) && len(s.live) < 2 {
 			c.startInstance(r.deploy.class, s, uint32(i))
 		}
 		if over {

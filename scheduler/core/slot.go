@@ -43,6 +43,11 @@ func (s *slot) other(gen uint32) *task {
 	return s.find(func(t *task) bool { return t.class.gen != gen })
 }
 
+// lives says whether a task of a generation does, also one that is being stopped.
+func (s *slot) lives(gen uint32) bool {
+	return slices.ContainsFunc(s.live, func(t *task) bool { return t.class.gen == gen })
+}
+
 // ready returns a task of a generation that serves.
 func (s *slot) ready(gen uint32) *task {
 	return s.find(func(t *task) bool { return t.class.gen == gen && t.rec.Ready })
