@@ -8,7 +8,6 @@ import (
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
-	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
 // writtenDeploy answers a write of a deploy.
@@ -19,10 +18,9 @@ type writtenDeploy struct {
 	Body     api.WrittenDeploy
 }
 
-// writeDeploy executes a write of a deploy; began says whether the deploy that
-// came of it is one that it began. Repeated, it is answered with the same
-// deploy, as it is by then.
-func (s *Server) writeDeploy(ctx context.Context, op core.Op, began func(*record.Deploy) bool) (*writtenDeploy, error) {
+// writeDeploy executes a write of a deploy. Repeated, it is answered with the
+// same deploy, as it is by then.
+func (s *Server) writeDeploy(ctx context.Context, op core.Op) (*writtenDeploy, error) {
 	result, v, err := s.execute(ctx, op)
 	if err != nil {
 		return nil, err
@@ -34,9 +32,9 @@ func (s *Server) writeDeploy(ctx context.Context, op core.Op, began func(*record
 	out.ETag, out.Replayed = marks(result)
 	if r, d := v.Job(result.Job), v.Deploy(result.Job, result.Deploy); r != nil && d != nil {
 		out.Body.Deploy = s.deploy(v, d, r, take(v, r))
-		if result.Changed && began(d) {
-			out.Status = http.StatusCreated
-		}
+	}
+	if result.Began {
+		out.Status = http.StatusCreated
 	}
 	return out, nil
 }
@@ -89,10 +87,9 @@ func (s *Server) startDeploy(ctx context.Context, in *JobChange) (*writtenDeploy
 	if err != nil {
 		return nil, wrongInput("body.spec", nil, "%v", err)
 	}
-	digest := api.Digest(canonical)
 	return s.writeDeploy(ctx, core.PutJob{
 		Spec: req.Spec, Canonical: canonical, IfMatch: revision, Notes: notesOf(req.DeployNotes), Supersede: req.Replace, Resume: req.Resume,
-	}, func(d *record.Deploy) bool { return d.Digest == digest }) // another number of instances is a scale
+	})
 }
 
 func (s *Server) rollBack(ctx context.Context, in *JobChange) (*writtenDeploy, error) {
@@ -109,7 +106,7 @@ func (s *Server) rollBack(ctx context.Context, in *JobChange) (*writtenDeploy, e
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.writeDeploy(ctx, op, func(d *record.Deploy) bool { return d.Kind == record.DeployKind_DEPLOY_KIND_ROLLBACK })
+	out, err := s.writeDeploy(ctx, op)
 	if err == nil && out.Body.Changed {
 		out.Body.Warnings = append(warnings, out.Body.Warnings...)
 	}
@@ -125,8 +122,7 @@ func (s *Server) bounce(ctx context.Context, in *JobChange) (*writtenDeploy, err
 	if err := withNotes(writingOf(ctx).body, &req, &req.DeployNotes); err != nil {
 		return nil, err
 	}
-	return s.writeDeploy(ctx, core.Bounce{Job: in.key(), Incremental: req.Incremental, IfMatch: revision, Notes: notesOf(req.DeployNotes)},
-		func(*record.Deploy) bool { return true })
+	return s.writeDeploy(ctx, core.Bounce{Job: in.key(), Incremental: req.Incremental, IfMatch: revision, Notes: notesOf(req.DeployNotes)})
 }
 
 type restartInput struct {
@@ -179,7 +175,7 @@ func (s *Server) steer(action core.Steer) func(context.Context, *DeployPath) (*w
 		if err != nil {
 			return nil, err
 		}
-		return s.writeDeploy(ctx, op, func(*record.Deploy) bool { return false })
+		return s.writeDeploy(ctx, op)
 	}
 }
 

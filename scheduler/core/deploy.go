@@ -42,6 +42,7 @@ func (c *Core) putJob(op PutJob, actor string) (Result, *Error) {
 	}
 	c.startDeploy(j, d, &record.Rollout{InstancesBefore: before, InstancesChanged: before != j.rec.Instances, Resumed: op.Resume && j.rec.Paused})
 	result := c.changed(j)
+	result.Began = true
 	result.Warnings = c.warnings(j)
 	return result, nil
 }
@@ -117,7 +118,7 @@ func (c *Core) createJob(op PutJob, actor string) (Result, *Error) {
 	c.emit(&record.Event{Type: "job.created", Job: j.rec.Key, Actor: actor})
 	c.startDeploy(j, d, &record.Rollout{})
 	result := c.changed(j)
-	result.Created = true
+	result.Created, result.Began = true, true
 	result.Warnings = c.warnings(j)
 	return result, nil
 }
@@ -290,7 +291,9 @@ func (c *Core) deployAgain(j *job, of *deploy, kind record.DeployKind, notes Not
 	d.rec.Kind, d.rec.Of = kind, of.rec.Number
 	rec.InstancesBefore = j.rec.Instances
 	c.startDeploy(j, d, rec)
-	return c.changed(j), nil
+	result := c.changed(j)
+	result.Began = true
+	return result, nil
 }
 
 // undo returns the instances of a deploy that goes on, or whose old set is kept.

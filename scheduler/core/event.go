@@ -343,6 +343,7 @@ type Result struct {
 	Deploy   uint32   `json:"deploy,omitempty"`
 	Created  bool     `json:"created,omitempty"`
 	Changed  bool     `json:"changed,omitempty"`
+	Began    bool     `json:"began,omitempty"` // Deploy is a new one
 	Runs     []string `json:"runs,omitempty"`
 	Task     string   `json:"task,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
