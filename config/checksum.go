@@ -118,7 +118,11 @@ func readChecksum(ctx context.Context, client *http.Client, from string) (string
 		return "", err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return "", fmt.Errorf("answered %s: is the build published?", response.Status)
+	default:
 		return "", fmt.Errorf("answered %s", response.Status)
 	}
 	text, err := bounded(response.Body)

@@ -197,7 +197,7 @@ func escaped(s string, p *place) string {
 		switch {
 		case r.literal: // reads as ${, and is to stay $${
 			b.WriteString("$$${")
-		case p.shell() && r.name == "":
+		case p.shell() && r.name == "" && r.raw == strings.ToUpper(r.raw): // cannot have been meant as one
 			b.WriteString(r.raw)
 			at = r.begin + len(r.raw)
 		default:
