@@ -129,6 +129,8 @@ func (w *world) prepareDeploy(command string, ids map[string]string) {
 			return len(list.Endpoints) == 2
 		})
 	case strings.Contains(command, "release 12"):
+		w.deploy("web/devel/api", site(`"instances": 1`))
+		w.over("web/devel/api", 1, api.DeploySucceeded)
 		w.mesos.stick(true)
 	case strings.Contains(command, "scale?for"):
 		w.mesos.stick(false)
