@@ -15,8 +15,8 @@ import (
 // interest to somebody who reads them later. It only makes text.
 type deployLog struct {
 	*app
-	spec  *api.Spec // of the deploy; nil when it is not known
-	last  *api.Deploy
+	spec *api.Spec // of the deploy; nil when it is not known
+	last *api.Deploy
 	// waits is what the deploy waits for, without its numbers, since when it
 	// does, and whether that was told.
 	waits      string

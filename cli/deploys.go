@@ -171,7 +171,7 @@ func (a *app) printDeployInFull(d *api.Deploy) error {
 	if err := about.print(a.Out); err != nil || d.Rollout == nil {
 		return err
 	}
-	for _, line := range slices.Concat([]string{""}, v.steps(), v.foot()) {
+	for _, line := range slices.Concat([]string{""}, v.steps(), v.foot(a.width())) {
 		fmt.Fprintln(a.Out, line)
 	}
 	if len(d.Rollout.Progress) == 0 {
@@ -218,7 +218,7 @@ func (a *app) printDeploy(j *api.Job, current *api.Deploy) {
 	a.printDeployHead(d, false)
 	if current != nil && current.Rollout != nil {
 		v := &rolloutView{app: a, deploy: current, spec: current.Spec}
-		for _, line := range append(v.steps(), v.foot()...) {
+		for _, line := range append(v.steps(), v.foot(a.width()-2)...) {
 			fmt.Fprintln(a.Out, "  "+line)
 		}
 	}

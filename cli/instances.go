@@ -96,10 +96,19 @@ func (v *rolloutView) list(width, room int) []string {
 	if len(about) == 0 || room < 1 {
 		return nil
 	}
-	t := v.table("  INSTANCE", "STATE", "HOST", "FAILURES", "FOR", "NOTE")
-	t.width = width - 1
+	rows := [][]string{{"  INSTANCE", "STATE", "HOST", "FAILURES", "FOR", "NOTE"}}
 	for _, p := range about {
-		t.add(v.row(p)...)
+		rows = append(rows, v.row(p))
+	}
+	t := v.table()
+	t.width = width - 1
+	for i, row := range withoutEmpty(rows) {
+		for j := range row {
+			if i == 0 {
+				row[j] = v.paint(dim, row[j])
+			}
+		}
+		t.add(row...)
 	}
 	var b strings.Builder
 	_ = t.print(&b) // to memory
@@ -108,6 +117,20 @@ func (v *rolloutView) list(width, room int) []string {
 		lines = append(lines, v.paint(dim, fmt.Sprintf("  and %d more", more)))
 	}
 	return lines
+}
+
+// withoutEmpty leaves out the columns that have nothing but a header.
+func withoutEmpty(rows [][]string) [][]string {
+	kept := make([][]string, len(rows))
+	for j := range rows[0] {
+		if !slices.ContainsFunc(rows[1:], func(row []string) bool { return row[j] != "" }) {
+			continue
+		}
+		for i, row := range rows {
+			kept[i] = append(kept[i], row[j])
+		}
+	}
+	return kept
 }
 
 // ofStep are the instances that the current step moves, or that are to return.

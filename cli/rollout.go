@@ -57,7 +57,7 @@ func (v *rolloutView) frame(width, height int) []string {
 	var foot []string
 	if v.deploy.Rollout != nil {
 		lines = append(lines, v.steps()...)
-		foot = v.foot()
+		foot = v.foot(width)
 	}
 	if !v.lost.IsZero() {
 		foot = append(foot, v.paint(yellow, fmt.Sprintf("no scheduler answers for %s: this is how it was then", span(v.now().Sub(v.lost)))))
@@ -194,18 +194,18 @@ func (v *rolloutView) steps() []string {
 // current says how far the current step is.
 func (v *rolloutView) current() string {
 	d, r := v.deploy, v.deploy.Rollout
-	moved := fmt.Sprintf("to %d of %d", r.Target, d.Instances)
+	moved := fmt.Sprintf("%d of %d: ", r.Target, d.Instances)
 	switch r.Phase {
 	case api.PhaseBaking:
-		return moved + v.paint(yellow, " bakes") + v.left(", ", r.Until, " left")
+		return moved + v.paint(yellow, "bakes") + v.left(", ", r.Until, " left")
 	case api.PhaseGate:
-		return moved + v.paint(yellow, " asks its gate")
+		return moved + v.paint(yellow, "asks its gate")
 	case api.PhasePromotion:
-		return moved + v.paint(yellow, " waits to be promoted")
+		return moved + v.paint(yellow, "waits to be promoted")
 	case api.PhaseKeeping:
-		return moved + v.paint(green, " serve") + v.left("; the old set is kept for ", r.Until, " more")
+		return moved + v.paint(green, "serve") + v.left("; the old set is kept for ", r.Until, " more")
 	}
-	return moved + prefixed(": ", v.counts())
+	return "to " + strings.TrimSuffix(moved+v.counts(), ": ")
 }
 
 // counts says how many instances of the steps so far are in which state.
@@ -243,18 +243,42 @@ func (v *rolloutView) returning() string {
 	return fmt.Sprintf("returns to deploy %d, %d of %d are back%s", r.Back, back, max(d.Instances, len(r.Progress)), prefixed(": ", oneLine(r.Cause)))
 }
 
+// waits is what the deploy waits for, where that is not to be seen from the
+// states of its instances, or of the deploy itself.
+func (v *rolloutView) waits() string {
+	r := v.deploy.Rollout
+	switch r.Phase {
+	case api.PhaseMoving, api.PhaseReturning:
+		if !strings.Contains(r.Waits, ": ") {
+			return ""
+		}
+	case api.PhaseBaking, api.PhasePromotion, api.PhaseKeeping:
+		return ""
+	}
+	if r.Paused {
+		return ""
+	}
+	return oneLine(r.Waits)
+}
+
 // foot says what the deploy waits for, how long, and what can be done about it.
-func (v *rolloutView) foot() []string {
+func (v *rolloutView) foot(width int) []string {
 	d, r := v.deploy, v.deploy.Rollout
 	var lines []string
 	if r.Paused {
 		lines = append(lines, v.paint(yellow, "paused")+prefixed(": ", oneLine(r.Pause))+
 			fmt.Sprintf("; `perigee resume %s --deploy` has it go on%s", d.Job, v.undo()))
 	}
-	if r.Waits != "" && !r.Paused {
-		lines = append(lines, "waits: "+oneLine(r.Waits))
+	if waits := v.waits(); waits != "" {
+		lines = append(lines, wrap("waits: "+waits, width, 3)...)
 	}
-	if r.Deadline != nil {
+	switch {
+	case r.Deadline == nil:
+	case r.Phase == api.PhaseGate:
+		lines = append(lines, v.left("fails in ", r.Deadline, " unless the gate says go"))
+	case r.Phase == api.PhaseReturning:
+		lines = append(lines, v.left("gives up in ", r.Deadline, " unless another instance is back"))
+	default:
 		lines = append(lines, v.left("fails in ", r.Deadline, " unless another instance becomes ready"))
 	}
 	if r.PulseUntil != nil {

@@ -120,6 +120,20 @@ func clip(s string, room int) string {
 	return b.String()
 }
 
+// wrap breaks a line at spaces into at most so many of a width, where there is
+// one; those after the first are indented.
+func wrap(s string, width, most int) []string {
+	var lines []string
+	for width > 20 && columns(s) > width-1 && len(lines) < most-1 {
+		cut := strings.LastIndexByte(s[:len(clip(s, width-1))-len("…")], ' ')
+		if cut <= 0 || strings.TrimSpace(s[:cut]) == "" {
+			break
+		}
+		lines, s = append(lines, s[:cut]), "  "+s[cut+1:]
+	}
+	return append(lines, s)
+}
+
 // oneLine is what a task or a person wrote, fit for a line of a terminal: what
 // would steer the terminal is left out.
 func oneLine(s string) string {
