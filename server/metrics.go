@@ -74,6 +74,7 @@ func engineMetrics(e *engine.Engine) []prometheus.Collector {
 		gauge("perigee_pending_tasks", "Tasks that wait to be placed.", func() float64 { return float64(e.View().Observed.PendingTasks) }),
 		gauge("perigee_live_tasks", "Tasks that are on agents.", func() float64 { return float64(e.View().Observed.LiveTasks) }),
 		gauge("perigee_agents", "Agents that Mesos has told of.", func() float64 { return float64(len(e.View().Observed.Agents)) }),
+		gauge("perigee_loops_cut", "Jobs that this leader cut off because deciding about them did not end: a mistake of Perigee's, to be reported.", func() float64 { return float64(e.View().Observed.LoopsCut) }),
 		gauge("perigee_agents_with_offers", "Agents whose offers are held.", func() float64 { return float64(e.View().Observed.OffersHeld) }),
 		counter("perigee_loop_inputs_total", "Events and requests taken in.", s.Inputs.Load),
 		counter("perigee_launches_total", "Tasks launched.", s.Launches.Load),

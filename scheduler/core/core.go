@@ -47,6 +47,7 @@ type Core struct {
 	instants    timers // of crons, by the wall clock
 	behind      int64  // how far the wall clock is behind now, ms
 	dirty       []*job // services to look at before the step ends
+	cut         int    // how often lookedTooOften was true
 	mesos       mesos
 	queue       queue
 	pool        pool

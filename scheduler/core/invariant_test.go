@@ -11,6 +11,7 @@ import (
 // checkCounts compares what is counted as it changes with what there is.
 func (w *world) checkCounts() {
 	c, t := w.core, w.t
+	require.Zero(t, c.cut, "a job has itself looked at without end")
 	type counts struct{ running, live, queued int }
 	groups, classes, agents := map[*group]counts{}, map[*class]counts{}, map[string]counts{}
 	queued := 0

@@ -18,8 +18,10 @@ type job struct {
 	rec    *record.Job
 	edited uint64
 	gone   bool
-	dirty  bool // in Core.dirty
-	live   int  // tasks that are not terminal
+	dirty  bool   // in Core.dirty
+	looked uint64 // step in which it was looked at last
+	looks  int    // and how often in that step
+	live   int    // tasks that are not terminal
 
 	team    string
 	deploys []*deploy // by number, those that are kept

@@ -21,6 +21,9 @@ type Observed struct {
 	Pending map[string][]api.PendingReason
 	// Gauges for metrics.
 	PendingTasks, LiveTasks, OffersHeld int
+	// LoopsCut counts jobs that were cut off because they had themselves looked
+	// at without end: a mistake of Perigee's, which should be reported.
+	LoopsCut int
 }
 
 // AgentStatus is one agent as core sees it.
@@ -45,7 +48,7 @@ const explainMost = 200
 func (c *Core) Observe() *Observed {
 	o := &Observed{
 		Subscribed: c.mesos.subscribed, SubscribedAt: c.mesos.since, Master: c.mesos.master, Overhead: c.cfg.Overhead,
-		Pending: map[string][]api.PendingReason{}, PendingTasks: c.queue.pending, OffersHeld: len(c.pool.holders),
+		Pending: map[string][]api.PendingReason{}, PendingTasks: c.queue.pending, OffersHeld: len(c.pool.holders), LoopsCut: c.cut,
 	}
 	for _, a := range c.pool.agents {
 		o.LiveTasks += a.tasks

@@ -177,7 +177,7 @@ func (c *Core) wakeRollout(r *rollout, at int64) {
 
 // rolloutDue is told that a timer of wakeRollout is over.
 func (c *Core) rolloutDue(j *job) {
-	if !j.gone && j.rollout != nil {
+	if !j.gone {
 		c.touch(j)
 	}
 }

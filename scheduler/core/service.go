@@ -15,7 +15,7 @@ func (c *Core) reconcileDirty() {
 			j := c.dirty[0]
 			c.dirty = c.dirty[1:]
 			j.dirty = false
-			if j.gone {
+			if j.gone || c.lookedTooOften(j) {
 				continue
 			}
 			if j.kind() == api.KindService {
@@ -29,6 +29,24 @@ func (c *Core) reconcileDirty() {
 			return
 		}
 	}
+}
+
+// looksMost is how often one job is looked at in one step; a handful is usual.
+const looksMost = 200
+
+// lookedTooOften cuts off a job that has itself looked at again without end,
+// which would be a mistake of ours: that one job must not take the scheduler,
+// and each one that takes over, down with it. It is looked at again in a second.
+func (c *Core) lookedTooOften(j *job) bool {
+	if j.looked != c.step {
+		j.looked, j.looks = c.step, 0
+	}
+	if j.looks++; j.looks <= looksMost {
+		return false
+	}
+	c.cut++
+	c.timers.add(timer{at: c.now + 1000, kind: timerDeploy, job: j})
+	return true
 }
 
 // reconcileService compares what a service wants with what it has, and closes
