@@ -140,8 +140,12 @@ func (w *world) auditEffects() error {
 		}
 		seen[e.task], attempts[attempt] = true, e.task
 	}
+	killed, err := w.mesos.killed()
+	if err != nil {
+		return err
+	}
 	for task, job := range ran {
-		if !seen[task] && job != elastic { // whose tasks may be killed before their first command
+		if !seen[task] && !killed[task] { // perhaps before its first command
 			return fmt.Errorf("task %s of %s ran, and did nothing", task, job)
 		}
 	}

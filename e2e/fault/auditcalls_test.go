@@ -158,6 +158,7 @@ var order = map[string]int{"TASK_LAUNCHING": 1, "TASK_STAGING": 2, "TASK_STARTIN
 
 // auditCalls accounts for every launch and every kill.
 func (w *world) auditCalls() error {
+	until := time.Now()
 	lines, err := w.mesos.exchanges()
 	if err != nil {
 		return err
@@ -184,15 +185,15 @@ func (w *world) auditCalls() error {
 				return fmt.Errorf("task %s was killed at %s, and is %v", id, l.At, v[len(v)-1].State)
 			}
 		}
-		if err := w.journal.tasks(func(t *record.Task, versions []version) error { return c.accounted(w, t, versions) }); err != nil {
+		if err := w.journal.tasks(until, c.accounted); err != nil {
 			return err
 		}
-		return c.apart(w)
+		return c.apart(until)
 	})
 }
 
 // accounted: what became of a task is what Mesos said of it.
-func (c *calls) accounted(w *world, t *record.Task, _ []version) error {
+func (c *calls) accounted(t *record.Task) error {
 	_, launched := c.launched[t.Id]
 	_, killed := c.killed[t.Id]
 	end, over := c.ended[t.Id]
@@ -219,18 +220,18 @@ func (c *calls) accounted(w *world, t *record.Task, _ []version) error {
 
 // apart: two tasks of one instance or run never live at once, but where a deploy
 // replaces one by another.
-func (c *calls) apart(w *world) error {
+func (c *calls) apart(until time.Time) error {
 	type live struct {
 		id       string
 		from, to time.Time
 	}
 	lives := map[string][]live{}
-	_ = w.journal.tasks(func(t *record.Task, _ []version) error {
+	_ = c.journal.tasks(until, func(t *record.Task) error {
 		from, launched := c.launched[t.Id]
 		if !launched || t.Job == web {
 			return nil
 		}
-		l := live{t.Id, from.At, time.Now()}
+		l := live{t.Id, from.At, until}
 		if end, over := c.ended[t.Id]; over {
 			l.to = end.At
 		}

@@ -92,18 +92,20 @@ func TestBad_ZooKeeper(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
-	for _, bad := range []struct{ name, address, says string }{
+	bad := []struct{ name, address, says string }{
 		{"Unreachable", "127.0.0.1:1", "connection refused"},
 		{"SomethingElse", l.Addr().String(), "answers nothing"},
-	} {
-		t.Run(bad.name, func(t *testing.T) {
-			t.Parallel()
-			words := refused(t, schedulerOptions{name: "bad-" + bad.name, cluster: "north", chroot: "/fault/bad",
-				zookeepers: []string{bad.address}, master: "127.0.0.1:1"})
-			require.Contains(t, words, "journal.url")
-			require.Contains(t, words, bad.address)
-			require.Contains(t, words, bad.says)
-		})
+	}
+	var begun []*program.Process // all at once: each tries for a while
+	for _, b := range bad {
+		begun = append(begun, begin(t, schedulerOptions{name: "bad-" + b.name, cluster: "north", chroot: "/fault/bad",
+			zookeepers: []string{b.address}, master: "127.0.0.1:1"}))
+	}
+	for i, b := range bad {
+		words := lastWords(t, begun[i])
+		require.Contains(t, words, "journal.url")
+		require.Contains(t, words, b.address)
+		require.Contains(t, words, b.says)
 	}
 }
 
@@ -111,9 +113,19 @@ func TestBad_ZooKeeper(t *testing.T) {
 // words.
 func refused(t *testing.T, o schedulerOptions) string {
 	t.Helper()
+	return lastWords(t, begin(t, o))
+}
+
+func begin(t *testing.T, o schedulerOptions) *program.Process {
+	t.Helper()
 	p, err := program.Start(built.dir, o.name, built.perigee, append(o.arguments(), "--api-listen", "127.0.0.1:0")...)
 	require.NoError(t, err)
 	t.Cleanup(func() { endAll(t, p) })
+	return p
+}
+
+func lastWords(t *testing.T, p *program.Process) string {
+	t.Helper()
 	select {
 	case <-p.Ended:
 	case <-time.After(patience):
@@ -138,9 +150,7 @@ type stored struct {
 // store has a scheduler make a journal with a job.
 func store(t *testing.T, o schedulerOptions) *stored {
 	t.Helper()
-	p, err := program.Start(built.dir, o.name, built.perigee, append(o.arguments(), "--api-listen", "127.0.0.1:0")...)
-	require.NoError(t, err)
-	t.Cleanup(func() { endAll(t, p) })
+	p := begin(t, o)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	line, err := p.Stdout.Await(ctx, "answers at ")

@@ -43,10 +43,11 @@ type entry struct {
 
 // epoch is one leadership.
 type epoch struct {
-	number uint64
-	at     time.Time // of its first group
-	writer string    // URL of the scheduler
-	who    string    // and its process
+	number  uint64
+	at      time.Time // of its first group
+	writer  string    // URL of the scheduler
+	who     string    // and its process
+	version string
 }
 
 func (e *epoch) String() string {
@@ -172,7 +173,7 @@ func (c *chronicle) apply(entries []entry) {
 	ep := c.epochOf(entries)
 	for _, e := range entries {
 		for _, p := range e.Puts {
-			m, err := record.Decode(p.Key, p.Value)
+			m, err := record.Decode(p.Key, p.Value) // nil, of a type that this version does not know
 			if err != nil {
 				c.fail("entry %d: %v", e.Index, err)
 				continue
@@ -214,7 +215,7 @@ func (c *chronicle) epochOf(entries []entry) *epoch {
 			c.fail("epoch %d begins with entry %d, which does not say who leads", first.Epoch, first.Index)
 			leader = new(record.Leader)
 		}
-		c.epochs = append(c.epochs, &epoch{first.Epoch, entries[len(entries)-1].at, leader.Address, leader.Scheduler})
+		c.epochs = append(c.epochs, &epoch{first.Epoch, entries[len(entries)-1].at, leader.Address, leader.Scheduler, leader.Version})
 	}
 	ep := c.epochs[len(c.epochs)-1]
 	if leader != nil && leader.Scheduler != ep.who {
@@ -288,16 +289,16 @@ func (c *chronicle) taskBy(id string, at time.Time) []*record.Task {
 	return all
 }
 
-// tasks calls f with the last version of each task that ever was, not counting
-// its deletion.
-func (c *chronicle) tasks(f func(*record.Task, []version) error) error {
-	for key, versions := range c.history {
+// tasks calls f with each task as it was at a time, or before it was deleted.
+func (c *chronicle) tasks(until time.Time, f func(*record.Task) error) error {
+	for key := range c.history {
 		if !strings.HasPrefix(key, record.PrefixTask) {
 			continue
 		}
+		versions := c.by(key, until)
 		for n := len(versions) - 1; n >= 0; n-- {
 			if t, ok := versions[n].record.(*record.Task); ok {
-				if err := f(t, versions); err != nil {
+				if err := f(t); err != nil {
 					return err
 				}
 				break

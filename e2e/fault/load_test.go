@@ -53,11 +53,34 @@ func (l *load) run(ctx context.Context) {
 	users.Wait()
 }
 
-func (l *load) startRun(int) {
-	key := fmt.Sprintf("run-%d", l.count())
-	answer := l.write(key, func(ctx context.Context, s *scheduler) (*api.Written, error) {
+func (l *load) startRun(int) { l.start(fmt.Sprintf("run-%d", l.count()), nil) }
+
+// askFirst asks one scheduler to start a run, however long its answer takes, and
+// others only if that is none. What it returns waits for an answer.
+func (l *load) askFirst(first *scheduler, key string) (answered func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.start(key, first)
+	}()
+	return func() { <-done }
+}
+
+func (l *load) start(key string, first *scheduler) {
+	once := func(ctx context.Context, s *scheduler) (*api.Written, error) {
 		return s.StartRuns(ctx, l.runs, []api.NewRun{{Parameters: map[string]string{"key": key}}}, client.WriteOptions{IdempotencyKey: key})
-	})
+	}
+	var answer *api.Written
+	if first != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if answer, _ = once(ctx, first); answer != nil {
+			l.answers.note(key)
+		}
+	}
+	if answer == nil {
+		answer = l.write(key, once)
+	}
 	if answer == nil {
 		return
 	}

@@ -94,6 +94,11 @@ func (c *cluster) order(text string) {
 
 // end ends the cluster and everything that runs in it.
 func (c *cluster) end() {
+	select {
+	case <-c.Ended: // a test has failed: another ends what it has left
+		c.start()
+	default:
+	}
 	_ = c.orders.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -103,11 +108,29 @@ func (c *cluster) end() {
 		c.t.Error("the Mesos cluster does not end")
 		_ = c.Cmd.Process.Kill()
 	}
+	left, err := program.In(c.dir)
+	require.NoError(c.t, err)
+	require.Empty(c.t, left, "processes of the cluster go on")
 }
 
 // exchanges are what schedulers and the master said to each other up to now.
 func (c *cluster) exchanges() ([]exchange.Line, error) {
 	return exchange.Read(filepath.Join(c.dir, "exchanges"))
+}
+
+// killed are the tasks that the master was told to kill.
+func (c *cluster) killed() (map[string]bool, error) {
+	lines, err := c.exchanges()
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]bool{}
+	for _, l := range lines {
+		if l.Kind == "KILL" && l.Accepted() {
+			all[l.Tasks[0].ID] = true
+		}
+	}
+	return all, nil
 }
 
 // operate asks the master's operator API.

@@ -3,9 +3,11 @@ package fault
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +27,7 @@ type scheduler struct {
 	*client.Client // which does not repeat by itself
 	t              *testing.T
 	name           string
+	binary         string
 	listen, url    string
 	args           []string
 	zookeeper      []*zktest.Proxy
@@ -51,13 +54,16 @@ func (o schedulerOptions) arguments() []string {
 		args = append(args, "--journal-url", "file://"+o.directory)
 	} else {
 		args = append(args, "--journal-url", "zk://"+strings.Join(o.zookeepers, ",")+o.chroot,
-			"--journal-session-timeout", "4s", "--journal-credentials", o.credentials, "--new-cluster")
+			"--journal-session-timeout", sessionTimeout.String(), "--journal-credentials", o.credentials, "--new-cluster")
 	}
 	if os.Geteuid() == 0 {
 		args = append(args, "--defaults-user", "nobody")
 	}
 	return append(args, o.more...)
 }
+
+// sessionTimeout is how long a leader may be away before another leads.
+const sessionTimeout = 4 * time.Second
 
 // farAway is how long what a scheduler writes takes to ZooKeeper. So what it
 // tells others before it should is told before it is written.
@@ -66,7 +72,7 @@ const farAway = 5 * time.Millisecond
 // newScheduler does not start it yet.
 func newScheduler(t *testing.T, o schedulerOptions) *scheduler {
 	t.Helper()
-	s := &scheduler{t: t, name: o.name}
+	s := &scheduler{t: t, name: o.name, binary: built.perigee}
 	proxy := func(target string) *zktest.Proxy {
 		p, err := zktest.NewProxy(target)
 		require.NoError(t, err)
@@ -96,7 +102,7 @@ func newScheduler(t *testing.T, o schedulerOptions) *scheduler {
 // start starts the process, and waits until its API answers.
 func (s *scheduler) start() {
 	s.t.Helper()
-	p, err := program.Start(built.dir, s.name, built.perigee, append(s.args, "--api-listen", s.listen)...)
+	p, err := program.Start(built.dir, s.name, s.binary, append(s.args, "--api-listen", s.listen)...)
 	require.NoError(s.t, err)
 	s.Process = p
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -142,6 +148,33 @@ func (s *scheduler) restoreZooKeeper() {
 	for _, p := range s.zookeeper {
 		p.Restore()
 	}
+}
+
+// metrics are the figures that have no labels.
+func (s *scheduler) metrics() (map[string]float64, error) {
+	ctx, cancel := quickly()
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if n, err := strconv.ParseFloat(value, 64); err == nil {
+			all[name] = n
+		}
+	}
+	return all, nil
 }
 
 func lastLines(text string, n int) string {

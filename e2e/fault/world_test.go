@@ -44,14 +44,14 @@ const (
 
 const tickEvery = 2 * time.Second
 
-// newEnsemble is a world of three schedulers and ZooKeeper.
-func newEnsemble(t *testing.T) *world {
+// newWorld is a world of three schedulers whose journal is in ZooKeeper.
+func newWorld(t *testing.T, zookeeper []*zktest.Server, chroot string) *world {
 	t.Helper()
-	w := &world{T: t, whole: t, zookeeper: needsZooKeeper(t), mesos: startCluster(t)}
-	w.journal = newChronicle(t, zktest.Addresses(w.zookeeper), credentials, "/fault/north")
+	w := &world{T: t, whole: t, zookeeper: zookeeper, mesos: startCluster(t)}
+	w.journal = newChronicle(t, zktest.Addresses(w.zookeeper), credentials, chroot)
 	for i := range 3 {
-		w.schedulers = append(w.schedulers, newScheduler(t, schedulerOptions{name: fmt.Sprintf("scheduler-%d", i+1), cluster: "north",
-			zookeepers: zktest.Addresses(w.zookeeper), chroot: "/fault/north", credentials: credentials, master: w.mesos.master}))
+		w.schedulers = append(w.schedulers, newScheduler(t, schedulerOptions{name: fmt.Sprintf("%s-scheduler-%d", t.Name(), i+1), cluster: "north",
+			zookeepers: zktest.Addresses(w.zookeeper), chroot: chroot, credentials: credentials, master: w.mesos.master}))
 	}
 	w.begin()
 	return w
@@ -208,6 +208,9 @@ func (w *world) put(spec *api.Spec) *api.Written {
 	eventually(w.T, "the job "+spec.Job+" is written", func() error {
 		return w.anyone(func(ctx context.Context, s *scheduler) (err error) {
 			written, err = s.PutJob(ctx, spec, client.PutOptions{WriteOptions: client.WriteOptions{IdempotencyKey: key}})
+			if p := problemOf(err); p != nil && p.Status < 500 {
+				err = violation{err} // it would be answered so again
+			}
 			return err
 		})
 	})
