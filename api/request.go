@@ -151,6 +151,18 @@ type Scheduler struct {
 	Lag *uint64 `json:"lag,omitempty"`
 	// NotWritable says why nothing can be written now, absent when it can.
 	NotWritable string `json:"not_writable,omitempty"`
+	// Unreachable says why this scheduler did not answer the one that was asked
+	// for all; what is told then is what it told ZooKeeper some seconds before.
+	Unreachable string `json:"unreachable,omitempty"`
+	// ClockAhead is how far its clock is ahead of ZooKeeper's, negative when it is
+	// behind; absent when that was not measured.
+	ClockAhead *Duration `json:"clock_ahead,omitempty"`
+	// Features that it knows and not every version does. Older versions do not
+	// tell.
+	Features []string `json:"features,omitempty"`
+	// UsableFeatures, of the leader, are those that all schedulers know: others are
+	// not used.
+	UsableFeatures []string `json:"usable_features,omitempty"`
 	// Schedulers are the addresses of all that stand for election, the leader
 	// first; absent when that cannot be told.
 	Schedulers []string `json:"schedulers,omitempty"`

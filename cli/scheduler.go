@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +51,7 @@ PERIGEE_CONFIG, or else ` + config.DefaultServerFile + `, in this order; --print
 	c.Flags().BoolVar(&newFramework, "new-framework", false, "register as a new framework, after Mesos removed the old one; lists what is abandoned, and asks")
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "with --new-framework: do not ask")
 	check(c.MarkFlagFilename("config", "yaml", "yml"))
-	c.AddCommand(a.stepDownCommand(), a.showSchedulerCommand())
+	c.AddCommand(a.stepDownCommand(), a.showSchedulerCommand(), a.listSchedulersCommand())
 	return c
 }
 
@@ -92,6 +94,34 @@ func (a *app) showSchedulerCommand() *cobra.Command {
 				return a.printJSON(s)
 			}
 			return a.printScheduler(s)
+		},
+	}
+}
+
+func (a *app) listSchedulersCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the schedulers with their versions, how far they are and what they know", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			all, err := c.Schedulers(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return list(a, all, "", []string{"ADDRESS", "ROLE", "VERSION", "ENTRY", "BEHIND", "CLOCK", "FEATURES", "NOTE"},
+				func(s api.Scheduler) []string {
+					lag, clock := "", ""
+					if s.Lag != nil {
+						lag = fmt.Sprint(*s.Lag)
+					}
+					if s.ClockAhead != nil {
+						clock = fmt.Sprintf("%+.3fs", s.ClockAhead.Std().Seconds())
+					}
+					return []string{s.Address, s.Role, s.Version, fmt.Sprint(s.Index), lag, clock,
+						strings.Join(s.Features, " "), cmp.Or(s.Unreachable, s.NotWritable)}
+				})
 		},
 	}
 }

@@ -47,8 +47,17 @@ func (p *process) openJournal(ctx context.Context) error {
 		return fmt.Errorf("journal.url %s: %w", c.URL, err)
 	}
 	p.journal = j
-	if p.lease, err = leasezk.New(p.zk, leasezk.Options{Address: p.url, Logger: p.Log.With("part", "lease")}); err != nil {
-		return err
+	p.lease, err = leasezk.New(p.zk, leasezk.Options{Address: p.url, Version: Version, Features: p.features(),
+		Saw: p.saw, Now: p.Now, Logger: p.Log.With("part", "lease")})
+	return err
+}
+
+// saw is how far this scheduler is, which others are told.
+func (p *process) saw() (index, epoch uint64) {
+	e := p.made.Load()
+	if e == nil {
+		return 0, 0
 	}
-	return nil
+	v := e.View()
+	return v.Index, v.Epoch
 }

@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -48,6 +49,10 @@ type Options struct {
 	// NewCluster begins a cluster where journal.url names a path in ZooKeeper
 	// that holds none, which is refused otherwise.
 	NewCluster bool
+	// Now is the wall clock; time.Now when nil.
+	Now func() time.Time
+	// Features that this scheduler says it knows; core's when nil.
+	Features []string
 	// Abandon, when not nil, asks for a new framework id; see abandonFramework.
 	Abandon func(Abandoned) error
 }
@@ -79,6 +84,7 @@ type process struct {
 	lease    lease.Lease
 	zk       *zookeeper.Client // nil for a journal elsewhere
 	engine   *engine.Engine
+	made     atomic.Pointer[engine.Engine] // the same, for who may ask before
 	gates    *gate.Runner
 	driver   atomic.Pointer[mesos.Driver] // of the last leadership
 	api      *apiserver.Server
@@ -110,6 +116,7 @@ func (p *process) open(ctx context.Context) error {
 	asked := newGateMetrics()
 	p.gates = gate.New(gate.Options{Deliver: p.deliver, Leads: p.leads, OnAnswer: asked.observe, Log: p.Log.With("part", "gate")})
 	p.engine = engine.New(p.engineOptions(executors))
+	p.made.Store(p.engine)
 	if err := registerMetrics(registry, p.engine, p.driver.Load, p.journal, p.lease); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
@@ -139,6 +146,13 @@ func (p *process) connect(executors mesos.ExecutorOptions, deliver engine.Delive
 	return d
 }
 
+func (p *process) features() []string {
+	if p.Features != nil {
+		return p.Features
+	}
+	return core.KnownFeatures()
+}
+
 func (p *process) leads() bool { return p.engine.Leads() }
 
 func (p *process) deliver(ctx context.Context, events ...core.Event) error {
@@ -157,6 +171,7 @@ func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options 
 			InstancesMost: p.Config.Limits.Instances, PendingMost: p.Config.Limits.Pending,
 		},
 		Journal: p.journal, Lease: p.lease, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
+		Features: p.features(), Now: p.Now,
 		Ask:     p.gates.Ask,
 		Connect: func(deliver engine.Deliver) engine.Driver { return p.connect(executors, deliver) },
 		Elected: core.Elected{

@@ -82,7 +82,7 @@ func beginSeveral(t *testing.T, n int) *several {
 }
 
 // start starts a scheduler and waits until it is ready.
-func (s *several) start() *process {
+func (s *several) start(change ...func(*server.Options)) *process {
 	s.Helper()
 	proxy, err := zktest.NewProxy(zooKeeper.Server(s).Address)
 	require.NoError(s, err)
@@ -98,9 +98,11 @@ func (s *several) start() *process {
 	p.stop = stop
 	urls := make(chan string, 1)
 	log := slog.New(slog.NewTextHandler(testLog{s.T}, &slog.HandlerOptions{ReplaceAttr: withoutTime})).With("scheduler", len(s.all))
-	go func() {
-		p.ended <- server.Run(ctx, server.Options{Config: c, Log: log, NewCluster: true, Listening: func(url string) { urls <- url }})
-	}()
+	o := server.Options{Config: c, Log: log, NewCluster: len(s.all) == 1, Listening: func(url string) { urls <- url }}
+	for _, c := range change {
+		c(&o)
+	}
+	go func() { p.ended <- server.Run(ctx, o) }()
 	select {
 	case url := <-urls:
 		p.Client, err = client.New(url, client.WithActor("tester"), client.WithPatience(20*time.Second))

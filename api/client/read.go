@@ -133,6 +133,15 @@ func (c *Client) Scheduler(ctx context.Context) (*api.Scheduler, error) {
 	return get[api.Scheduler](ctx, c, "/v1/scheduler", nil)
 }
 
+// Schedulers returns all that live, the leader first.
+func (c *Client) Schedulers(ctx context.Context) ([]api.Scheduler, error) {
+	all, err := get[api.Page[api.Scheduler]](ctx, c, "/v1/schedulers", nil)
+	if err != nil {
+		return nil, err
+	}
+	return all.Items, nil
+}
+
 // Ready returns nil when the scheduler leads and is connected to Mesos, or when
 // it stands by and knows who leads, and what is missing otherwise.
 func (c *Client) Ready(ctx context.Context) error {

@@ -63,7 +63,7 @@ func (s *Server) toLeader(next http.Handler) http.Handler {
 		target, err := url.Parse(leader)
 		switch by := r.Header.Get(api.HeaderForwardedBy); {
 		case leader == "":
-			refuse("this scheduler does not lead, and nobody leads now; nothing was changed")
+			refuse("this scheduler does not lead, and %s; nothing was changed", nobodyLeads(s.Scheduler.Status()))
 		case leader == self:
 			refuse("this scheduler is about to lead; nothing was changed")
 		case by != "":

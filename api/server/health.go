@@ -46,7 +46,7 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	case !v.Loaded:
 		notReady("this scheduler has not read its journal yet")
 	case leader == "":
-		notReady("this scheduler stands by, and nobody leads now")
+		notReady("this scheduler stands by, and %s", nobodyLeads(s.Scheduler.Status()))
 	default:
 		answerJSON(w, api.Readiness{Ready: true, Role: api.RoleStandby, Leader: leader})
 	}

@@ -128,6 +128,7 @@ func (r routes) cluster() {
 	get(r, "list-agents", "/v1/agents", "List agents, by host", r.s.listAgents)
 	get(r, "get-agent", "/v1/agents/{agent}", "Get an agent by its id or host", r.s.getAgent)
 	get(r, "get-scheduler", "/v1/scheduler", "Say what part this scheduler has, and who leads", r.s.getScheduler)
+	get(r, "list-schedulers", "/v1/schedulers", "Say which schedulers live, the leader first", r.s.listSchedulers)
 	down := write(r, "step-down", http.MethodPost, stepDownPath, "Have the leader hand over to another scheduler", noBody, r.s.stepDown)
 	down.Description = "Answered when another can lead. The one that led stands by then."
 	events := get(r, "follow-events", "/v1/events", "Follow events (server-sent events)", r.s.followEvents)

@@ -145,6 +145,35 @@ func TestStandby_SaysWhatItIs(t *testing.T) {
 	require.Equal(t, http.StatusOK, leader.do("GET", "/v1/jobs", "").status)
 }
 
+// All schedulers are listed, also one that does not answer.
+func TestStandby_ListsSchedulers(t *testing.T) {
+	t.Parallel()
+	leader, standby, p := beginPair(t)
+	leader.put("web/prod/hello", service)
+	const dead = "http://127.0.0.1:1"
+	ctx, cancel := context.WithCancel(context.Background())
+	var standing sync.WaitGroup
+	standing.Go(func() { _, _ = p.election.Open(dead).Acquire(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		standing.Wait()
+	})
+	var all []api.Scheduler
+	standby.eventually("all three are listed", func() bool {
+		var page api.Page[api.Scheduler]
+		require.NoError(t, json.Unmarshal([]byte(standby.do("GET", "/v1/schedulers", "").body), &page))
+		all = page.Items
+		return len(all) == 3
+	})
+	require.Equal(t, []string{leader.url, standby.url, dead}, []string{all[0].Address, all[1].Address, all[2].Address})
+	require.Equal(t, []string{"leader", "standby", "standby"}, []string{all[0].Role, all[1].Role, all[2].Role})
+	require.Nil(t, all[0].Lag)
+	require.NotNil(t, all[1].Lag)
+	require.EqualValues(t, leader.engine.View().Index, all[0].Index)
+	require.Contains(t, all[2].Unreachable, "connection refused")
+	require.Empty(t, all[0].Unreachable+all[1].Unreachable)
+}
+
 func TestStandby_StepDown(t *testing.T) {
 	t.Parallel()
 	leader, standby, _ := beginPair(t)

@@ -55,6 +55,8 @@ type Core struct {
 	step  uint64 // number of this step
 	edits []edit // what this step changes, in order
 	ready Ready
+
+	features []string // that every live scheduler knows
 }
 
 // edit is one record to write when the step ends, by then in its last version.
@@ -138,6 +140,8 @@ func (c *Core) apply(e Event) {
 		c.agentRemoved(e.Agent)
 	case GateAnswered:
 		c.gateAnswered(e)
+	case Features:
+		c.features = e.Names
 	case Request:
 		c.request(&e)
 	default:

@@ -19,6 +19,8 @@ type Observed struct {
 	Overhead Amounts
 	// Pending reasons by job.
 	Pending map[string][]api.PendingReason
+	// Features that may be used, since all live schedulers know them.
+	Features []string
 	// Gauges for metrics.
 	PendingTasks, LiveTasks, OffersHeld int
 	// LoopsCut counts jobs that were cut off because they had themselves looked
@@ -49,6 +51,7 @@ func (c *Core) Observe() *Observed {
 	o := &Observed{
 		Subscribed: c.mesos.subscribed, SubscribedAt: c.mesos.since, Master: c.mesos.master, Overhead: c.cfg.Overhead,
 		Pending: map[string][]api.PendingReason{}, PendingTasks: c.queue.pending, OffersHeld: len(c.pool.holders), LoopsCut: c.cut,
+		Features: c.features,
 	}
 	for _, a := range c.pool.agents {
 		o.LiveTasks += a.tasks

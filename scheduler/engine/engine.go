@@ -59,6 +59,9 @@ type Options struct {
 	// Elected is what each leadership begins with; Incarnation is for a new
 	// journal.
 	Elected core.Elected
+	// Features that this version knows. A lease that has members tells them of
+	// this scheduler's; what all of them know, the core may use.
+	Features []string
 	// EventsKeep is how many events are kept for those who follow; 100,000
 	// when 0.
 	EventsKeep int

@@ -17,6 +17,7 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/journal"
 	"github.com/perigee-sched/perigee/scheduler/journal/memory"
+	leases "github.com/perigee-sched/perigee/scheduler/lease/memory"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
@@ -28,6 +29,7 @@ type world struct {
 	journal *gate
 	mesos   *calls
 	disk    journal.Journal // where it is one in a directory
+	lease   *leases.Lease   // where there are several
 	engine  *engine.Engine
 	end     context.CancelFunc
 	ended   chan error

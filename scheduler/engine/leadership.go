@@ -122,6 +122,7 @@ func (l *leadership) run(ctx context.Context) error {
 		}
 		parts.Go(func() error { return w.run(inner) })
 		parts.Go(func() error { return l.compactWhenDue(inner) })
+		parts.Go(func() error { return l.tellFeatures(inner) })
 		return l.loop(inner, w)
 	})
 	err := parts.Wait()

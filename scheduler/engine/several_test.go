@@ -78,21 +78,22 @@ func inBubbles(t *testing.T, n int, test func(s *several)) {
 	})
 }
 
-func (s *several) add(name string) *world {
+func (s *several) add(name string, change ...func(*engine.Options)) *world {
 	w := &world{T: s.T, storage: s.storage}
 	s.all = append(s.all, w)
-	return s.startAs(w, s.storage.Open(), name)
+	return s.startAs(w, s.storage.Open(), name, change...)
 }
 
-func (s *several) startAs(w *world, j *memory.Journal, name string) *world {
-	w.launch(j, func(o *engine.Options) {
+func (s *several) startAs(w *world, j *memory.Journal, name string, change ...func(*engine.Options)) *world {
+	w.launch(j, append(change, func(o *engine.Options) {
 		o.Journal = shared{w.journal, j}
-		o.Lease = s.election.Open(name)
+		w.lease = s.election.Open(name)
+		o.Lease = w.lease
 		o.Elected = core.Elected{Scheduler: name, Address: name, Incarnation: "i1"}
 		asked := new(atomic.Int32)
 		mesos := w.mesos
 		o.Connect = func(engine.Deliver) engine.Driver { return driver{mesos, &s.running, asked} }
-	})
+	})...)
 	w.settle()
 	return w
 }

@@ -251,9 +251,11 @@ type Status struct {
 	Address, Leader string
 	// Stalled says why nothing can be written now, "" when it can.
 	Stalled string
-	// Schedulers are the addresses of all that stand for election, the leader
-	// first; nil when the lease cannot tell.
-	Schedulers []string
+	// Problem says why who leads cannot be told, "" when it can or nobody does.
+	Problem string
+	// Schedulers are all that live, the leader first and those that do not stand
+	// for election last; nil while the lease cannot tell.
+	Schedulers []lease.Member
 }
 
 // Status of this scheduler.
@@ -264,8 +266,9 @@ func (e *Engine) Status() Status {
 			s.Stalled = notRenewed
 		}
 	}
-	if c, ok := e.opts.Lease.(interface{ Candidates() []string }); ok {
-		s.Schedulers = c.Candidates()
+	s.Schedulers, _ = e.members()
+	if p, ok := e.opts.Lease.(interface{ Problem() string }); ok && s.Leader == "" {
+		s.Problem = p.Problem()
 	}
 	return s
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/journal/memory"
+	"github.com/perigee-sched/perigee/scheduler/lease"
 	leases "github.com/perigee-sched/perigee/scheduler/lease/memory"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
@@ -36,7 +37,8 @@ func TestStandby_ShowsWhatTheLeaderDoes(t *testing.T) {
 		require.ErrorContains(t, refused.err, "a does")
 		require.Equal(t, "a", s.b().engine.Leader())
 		require.True(t, s.b().engine.Standby())
-		require.Equal(t, engine.Status{Address: "b", Leader: "a", Schedulers: []string{"a", "b", "c"}}, s.b().engine.Status())
+		require.Equal(t, engine.Status{Address: "b", Leader: "a", Schedulers: []lease.Member{
+			{Address: "a", Stands: true}, {Address: "b", Stands: true}, {Address: "c", Stands: true}}}, s.b().engine.Status())
 
 		s.a().compactNow()
 		s.a().do(runs("etl/prod/load", 1))

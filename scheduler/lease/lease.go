@@ -7,6 +7,7 @@ package lease
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,43 @@ type Lease interface {
 
 	// Close withdraws from the election.
 	Close() error
+}
+
+// Roll is a Lease that knows which schedulers live.
+type Roll interface {
+	// Members returns them in the order in which they are to lead, the leader
+	// first and those that do not stand for election last; nil while that cannot be told.
+	// The channel is closed when it may have changed.
+	Members() ([]Member, <-chan struct{})
+}
+
+// Member is a scheduler that lives, and what it told of itself a while ago.
+type Member struct {
+	Address string // of its API
+	Version string // of the program, "" when it does not tell
+	// Features are names of what it knows that not every version does; nil for
+	// one that does not tell.
+	Features []string
+	// Index and Epoch of the last journal entry that it showed.
+	Index, Epoch uint64
+	// Skew is how far the storage's clock is ahead of its own; nil when it does not tell.
+	Skew *time.Duration
+	// Stands says whether it leads or waits for its turn.
+	Stands bool
+}
+
+// Features returns what all members know, sorted: what a leader may use. It is
+// nothing when there is one that does not tell, or no member.
+func Features(members []Member) []string {
+	if len(members) == 0 {
+		return nil
+	}
+	all := slices.Clone(members[0].Features)
+	for _, m := range members[1:] {
+		all = slices.DeleteFunc(all, func(f string) bool { return !slices.Contains(m.Features, f) })
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Term is one leadership.

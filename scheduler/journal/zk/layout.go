@@ -24,6 +24,7 @@ const (
 	logNode      = "log"      // above the entries
 	snapshotNode = "snapshot" // above the chunks of snapshots, and their tables
 	electionNode = "election" // lease/zk's
+	membersNode  = "members"  // lease/zk's
 )
 
 // layout is the version of all of that. A scheduler opens its own and older ones.
@@ -158,7 +159,7 @@ func others(s session) ([]string, error) {
 		return nil, zklib.ErrNodeExists // since a moment ago
 	}
 	slices.Sort(names)
-	return slices.DeleteFunc(names, func(n string) bool { return n == electionNode }), nil
+	return slices.DeleteFunc(names, func(n string) bool { return n == electionNode || n == membersNode }), nil
 }
 
 // create makes an empty journal, all of it at once.

@@ -19,6 +19,7 @@ type Election struct {
 	mu      sync.Mutex
 	waiting []*candidacy
 	leading *Term
+	changed chan struct{} // closed when the members change; nil when nobody looks
 }
 
 type candidacy struct {
@@ -30,10 +31,11 @@ type candidacy struct {
 type Lease struct {
 	election *Election
 	address  string
+	features []string
 }
 
 // Open returns the lease of the scheduler at address.
-func (e *Election) Open(address string) *Lease { return &Lease{e, address} }
+func (e *Election) Open(address string) *Lease { return &Lease{election: e, address: address} }
 
 // Leading returns the term that is on, nil when there is none.
 func (e *Election) Leading() *Term {
@@ -48,6 +50,7 @@ func (l *Lease) Acquire(ctx context.Context) (lease.Term, error) {
 	e.mu.Lock()
 	e.waiting = append(e.waiting, c)
 	e.elect()
+	e.tell()
 	e.mu.Unlock()
 	select {
 	case t := <-c.elected:
@@ -57,6 +60,7 @@ func (l *Lease) Acquire(ctx context.Context) (lease.Term, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.waiting = slices.DeleteFunc(e.waiting, func(w *candidacy) bool { return w == c })
+	e.tell()
 	select {
 	case t := <-c.elected: // meanwhile
 		e.end(t)
@@ -72,7 +76,7 @@ func (e *Election) elect() {
 	}
 	c := e.waiting[0]
 	e.waiting = e.waiting[1:]
-	e.leading = &Term{election: e, Address: c.lease.address, lost: make(chan struct{})}
+	e.leading = &Term{election: e, lease: c.lease, Address: c.lease.address, lost: make(chan struct{})}
 	c.elected <- e.leading
 }
 
@@ -80,6 +84,7 @@ func (e *Election) end(t *Term) {
 	if e.leading == t {
 		e.leading = nil
 		e.elect()
+		e.tell()
 	}
 }
 
@@ -91,19 +96,42 @@ func (l *Lease) Leader() string {
 	return ""
 }
 
-// Candidates returns the addresses of all that stand, the leader first.
-func (l *Lease) Candidates() []string {
+// Members implements lease.Roll: those that stand, the leader first.
+func (l *Lease) Members() ([]lease.Member, <-chan struct{}) {
 	e := l.election
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var all []string
+	var all []lease.Member
 	if e.leading != nil {
-		all = append(all, e.leading.Address)
+		all = append(all, e.leading.lease.member())
 	}
 	for _, c := range e.waiting {
-		all = append(all, c.lease.address)
+		all = append(all, c.lease.member())
 	}
-	return all
+	if e.changed == nil {
+		e.changed = make(chan struct{})
+	}
+	return all, e.changed
+}
+
+func (l *Lease) member() lease.Member {
+	return lease.Member{Address: l.address, Features: l.features, Stands: true}
+}
+
+// Know has the lease tell that its scheduler knows features.
+func (l *Lease) Know(features ...string) {
+	l.election.mu.Lock()
+	defer l.election.mu.Unlock()
+	l.features = features
+	l.election.tell()
+}
+
+// tell wakes those who look at the members. It is called with the lock held.
+func (e *Election) tell() {
+	if e.changed != nil {
+		close(e.changed)
+		e.changed = nil
+	}
 }
 
 // Close implements lease.Lease.
@@ -113,6 +141,7 @@ func (l *Lease) Close() error { return nil }
 type Term struct {
 	Address  string
 	election *Election
+	lease    *Lease
 	lost     chan struct{}
 
 	mu       sync.Mutex

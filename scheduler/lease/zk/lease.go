@@ -2,7 +2,10 @@
 //
 // It owns the znodes of the election: each scheduler that stands has an ephemeral sequential one with
 // its address, and the lowest leads. A scheduler that waits watches only the one before its own, so
-// that an end wakes one of them. Sessions and connections are package zookeeper's. That a leader whose
+// that an end wakes one of them. It also owns those of the members: each scheduler that lives has an
+// ephemeral one with what it tells of itself, its version and the features it knows, how far it is and
+// what its clock says. Schedulers of older versions have none, so they are known by their candidacy
+// alone. Sessions and connections are package zookeeper's. That a leader whose
 // lease has ended can do no harm is the journal's doing.
 package zk
 
@@ -25,29 +28,46 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/zookeeper"
 )
 
-const election = "election"
+const (
+	electionNode = "election"
+	membersNode  = "members"
+)
 
 // Options of a candidacy.
 type Options struct {
-	Address string       // of this scheduler, as others reach it
-	Logger  *slog.Logger // nil says nothing
+	Address  string       // of this scheduler, as others reach it
+	Version  string       // of the program
+	Features []string     // that it knows; see lease.Member
+	Logger   *slog.Logger // nil says nothing
+
+	// Saw returns index and epoch of the last journal entry that this scheduler shows; nil tells 0.
+	Saw func() (index, epoch uint64)
+	// Now is the wall clock; time.Now when nil.
+	Now func() time.Time
+	// TellEvery is how often it tells others how far it is, and looks at them; 10 s when 0.
+	TellEvery time.Duration
 }
 
 // Lease implements lease.Lease.
 type Lease struct {
 	client  *zookeeper.Client
-	address string
-	name    string // prefix of our znodes, by which one whose creation was not answered is found
+	o       Options
+	id      string // names our znodes, by which one whose creation was not answered is found
 	log     *slog.Logger
 	stop    context.CancelFunc
 	running errgroup.Group
+	joining sync.Mutex // held while our member znode is made
 
-	mu         sync.Mutex
-	leader     string
-	candidates []string // in their order, as last observed
-	skew       time.Duration
-	skewed     bool
-	serving    *term
+	attending string // why our member znode cannot be written; of the goroutine that observes
+
+	mu      sync.Mutex
+	leader  string
+	members []lease.Member // in their order, as last observed
+	changed chan struct{}  // closed when those change
+	problem string         // why they cannot be told
+	joined  *zookeeper.Session
+	clock   skew
+	serving *term
 }
 
 // New begins to watch who leads. It returns at once, also while ZooKeeper is away.
@@ -58,10 +78,19 @@ func New(client *zookeeper.Client, o Options) (*Lease, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Saw == nil {
+		o.Saw = func() (uint64, uint64) { return 0, 0 }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.TellEvery == 0 {
+		o.TellEvery = 10 * time.Second
+	}
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
 	ctx, stop := context.WithCancel(context.Background())
-	l := &Lease{client: client, address: o.Address, log: o.Logger, stop: stop, name: hex.EncodeToString(id[:]) + "-"}
+	l := &Lease{client: client, o: o, id: hex.EncodeToString(id[:]), log: o.Logger, stop: stop, changed: make(chan struct{})}
 	l.running.Go(func() error { l.observe(ctx); return nil })
 	return l, nil
 }
@@ -73,20 +102,26 @@ func (l *Lease) Leader() string {
 	return l.leader
 }
 
-// Candidates returns the addresses of all that stand for election, the leader first; nil while that
-// cannot be told.
-func (l *Lease) Candidates() []string {
+// Members implements lease.Roll.
+func (l *Lease) Members() ([]lease.Member, <-chan struct{}) {
+	own := decodeMember(l.encodeMember())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.candidates)
+	all := slices.Clone(l.members)
+	for i := range all {
+		if all[i].Address == l.o.Address { // it is known better
+			own.Stands = all[i].Stands
+			all[i] = own
+		}
+	}
+	return all, l.changed
 }
 
-// Skew is how far ZooKeeper's clock is ahead of this machine's, to within the time of one request;
-// false when it was not measured yet. It is measured whenever this scheduler stands or renews.
-func (l *Lease) Skew() (time.Duration, bool) {
+// Problem says why the members cannot be told, "" when they can.
+func (l *Lease) Problem() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.skew, l.skewed
+	return l.problem
 }
 
 // Close implements lease.Lease. A term that was not released ends.
@@ -128,7 +163,10 @@ func (l *Lease) stand(ctx context.Context) (_ *term, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ensure(s); err != nil {
+	if err := ensure(s, electionNode); err != nil {
+		return nil, err
+	}
+	if err := l.join(s); err != nil { // before it stands: who stands and tells nothing is taken for an older version
 		return nil, err
 	}
 	own, err := l.create(s)
@@ -165,37 +203,39 @@ func (l *Lease) stand(ctx context.Context) (_ *term, err error) {
 	}
 }
 
-func ensure(s *zookeeper.Session) error {
-	stat, err := s.Exists(election)
+func ensure(s *zookeeper.Session, node string) error {
+	stat, err := s.Exists(node)
 	if err != nil || stat != nil {
 		return err
 	}
-	if _, err = s.Create(election, nil, 0); errors.Is(err, zk.ErrNodeExists) {
+	if _, err = s.Create(node, nil, 0); errors.Is(err, zk.ErrNodeExists) {
 		err = nil
 	}
 	return err
 }
 
-// create returns our znode on this session, an earlier one if its creation was not answered.
+// create returns our candidate's znode on this session.
 func (l *Lease) create(s *zookeeper.Session) (string, error) {
-	names, err := s.Children(election)
+	names, err := s.Children(electionNode)
 	if err != nil {
 		return "", err
 	}
 	for _, n := range names {
-		if !strings.HasPrefix(n, l.name) {
+		if idOf(n) != l.id {
 			continue
 		}
-		// Another session's, not yet expired, would end under us.
-		if err := s.Delete(election+"/"+n, -1); err != nil && !errors.Is(err, zk.ErrNoNode) {
+		// Another session's, not yet expired, would end under us; one of this session was not answered.
+		if err := s.Delete(electionNode+"/"+n, -1); err != nil && !errors.Is(err, zk.ErrNoNode) {
 			return "", err
 		}
 	}
-	own, err := s.Create(election+"/"+l.name, []byte(l.address), zk.FlagEphemeral|zk.FlagSequence)
-	if err != nil {
-		return "", err
-	}
-	return own, nil
+	return s.Create(electionNode+"/"+l.id+"-", []byte(l.o.Address), zk.FlagEphemeral|zk.FlagSequence)
+}
+
+// idOf is a candidate's id, by which its member znode is found.
+func idOf(candidate string) string {
+	id, _, _ := strings.Cut(candidate, "-")
+	return id
 }
 
 // sequence is what ZooKeeper has appended to a name.
@@ -208,99 +248,16 @@ func sorted(names []string) []string {
 
 // predecessor returns the znode before own, "" when own is the lowest.
 func predecessor(s *zookeeper.Session, own string) (string, error) {
-	names, err := s.Children(election)
+	names, err := s.Children(electionNode)
 	if err != nil {
 		return "", err
 	}
 	before := ""
 	for _, n := range sorted(names) {
-		if election+"/"+n == own {
+		if electionNode+"/"+n == own {
 			return before, nil
 		}
-		before = election + "/" + n
+		before = electionNode + "/" + n
 	}
 	return "", fmt.Errorf("%w: %s was deleted by somebody", zookeeper.ErrSessionExpired, s.Path(own))
-}
-
-// observe keeps leader up to date.
-func (l *Lease) observe(ctx context.Context) {
-	for ctx.Err() == nil {
-		s, err := l.client.Session(ctx)
-		if err == nil {
-			err = l.observeOn(ctx, s)
-		}
-		if ctx.Err() != nil || errors.Is(err, zookeeper.ErrClosed) {
-			return
-		}
-		l.setCandidates(nil)
-		if !zookeeper.Passing(err) {
-			l.log.Error("who leads cannot be told", "error", err)
-		}
-		select { // a lost connection is waited for above, anything else should not spin
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (l *Lease) observeOn(ctx context.Context, s *zookeeper.Session) error {
-	if err := ensure(s); err != nil {
-		return err
-	}
-	for {
-		connection := s.Reconnected()
-		names, changed, err := s.WatchChildren(election)
-		if err != nil {
-			return err
-		}
-		all, err := addresses(s, names)
-		if errors.Is(err, zk.ErrNoNode) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		l.setCandidates(all)
-		select {
-		case <-changed:
-		case <-connection:
-			if err := l.reconnected(ctx, s); err != nil {
-				return err
-			}
-		case <-s.Expired():
-			return zookeeper.ErrSessionExpired
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// reconnected waits until there is a connection, but not for longer than a leader's lease lasts: then
-// another may lead than the last that was seen.
-func (l *Lease) reconnected(ctx context.Context, s *zookeeper.Session) error {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout())
-	defer cancel()
-	return s.Ready(ctx)
-}
-
-// addresses returns those of the candidates, the leader's first.
-func addresses(s *zookeeper.Session, names []string) ([]string, error) {
-	var all []string
-	for _, n := range sorted(names) {
-		b, _, err := s.Get(election + "/" + n)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, string(b))
-	}
-	return all, nil
-}
-
-func (l *Lease) setCandidates(all []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.candidates, l.leader = all, ""
-	if len(all) > 0 {
-		l.leader = all[0]
-	}
 }

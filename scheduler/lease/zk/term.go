@@ -31,25 +31,15 @@ func (l *Lease) begin(s *zookeeper.Session, own string) (*term, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &term{lease: l, session: s, own: own, lost: make(chan struct{}), stop: stop, done: make(chan struct{})}
 	l.mu.Lock()
-	l.serving, l.leader = t, l.address
+	l.serving, l.leader = t, l.o.Address
 	l.mu.Unlock()
 	l.running.Go(func() error { defer close(t.done); t.run(ctx); return nil })
 	return t, nil
 }
 
-// renew writes to our znode: that ZooKeeper accepts it proves the session, and its time tells the
-// clocks' difference.
+// renew writes to our znode: that ZooKeeper accepts it proves the session.
 func (l *Lease) renew(s *zookeeper.Session, own string) error {
-	sent := time.Now()
-	stat, err := s.Set(own, []byte(l.address), -1)
-	if err != nil {
-		return err
-	}
-	took := time.Since(sent)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.skew, l.skewed = time.UnixMilli(stat.Mtime).Sub(sent.Add(took/2).Round(0)), true
-	return nil
+	return l.write(s, own, []byte(l.o.Address))
 }
 
 // run renews until the term ends.

@@ -25,6 +25,11 @@ const patience = 20 * time.Second
 
 func candidate(t *testing.T, chroot, address string, servers ...string) *Lease {
 	t.Helper()
+	return open(t, chroot, Options{Address: address}, servers...)
+}
+
+func open(t *testing.T, chroot string, o Options, servers ...string) *Lease {
+	t.Helper()
 	if len(servers) == 0 {
 		servers = []string{server.Server(t).Address}
 	}
@@ -34,7 +39,7 @@ func candidate(t *testing.T, chroot, address string, servers ...string) *Lease {
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	require.NoError(t, c.MakeChroot(ctx))
-	l, err := New(c, Options{Address: address})
+	l, err := New(c, o)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	return l
@@ -111,7 +116,7 @@ func requireCandidates(t *testing.T, l *Lease, n int) {
 	require.Eventually(t, func() bool {
 		s, err := l.client.Session(t.Context())
 		require.NoError(t, err)
-		names, err := s.Children(election)
+		names, err := s.Children(electionNode)
 		return err == nil && len(names) == n
 	}, patience, time.Millisecond)
 }
@@ -166,10 +171,10 @@ func TestADeletedZnodeEndsTheTerm(t *testing.T) {
 	term := acquire(t, a)
 	s, err := a.client.Session(t.Context())
 	require.NoError(t, err)
-	names, err := s.Children(election)
+	names, err := s.Children(electionNode)
 	require.NoError(t, err)
 	require.Len(t, names, 1)
-	require.NoError(t, s.Delete(election+"/"+names[0], -1))
+	require.NoError(t, s.Delete(electionNode+"/"+names[0], -1))
 	<-term.Lost()
 	require.False(t, time.Now().Before(term.Deadline()))
 	requireLeader(t, a, "")
@@ -208,8 +213,6 @@ func TestWhoGivesUpLeavesNoZnode(t *testing.T) {
 func TestSkewIsMeasured(t *testing.T) {
 	t.Parallel()
 	a := candidate(t, server.Chroot(t), "a:1")
-	_, known := a.Skew()
-	require.False(t, known)
 	acquire(t, a)
 	skew, known := a.Skew()
 	require.True(t, known)
