@@ -203,6 +203,7 @@ func (c *Core) launch(t *task, a *agent) {
 	rec.Agent, rec.Host, rec.AgentUrl = a.id, a.host, a.url
 	rec.LaunchedAt, rec.NotBefore = c.now, 0
 	rec.Ports = a.takePorts(len(cl.spec.Ports))
+	rec.Unchecked = t.job.rec.SkipHealth && cl.spec.Health != nil // see specOf
 	for _, attribute := range cl.attributes {
 		if value, ok := a.value(attribute); ok && attribute != hostAttribute {
 			if rec.PlacedOn == nil {

@@ -80,7 +80,9 @@ func (c *Core) learn(t *task, u *Update) {
 	}
 	if r := u.Report; r != nil {
 		rec := c.editTask(t)
-		rec.Successes = uint32(max(r.Successes, 0))
+		if u.Healthy != nil { // others, and repeated earlier ones, say nothing of health
+			rec.Successes = uint32(max(r.Successes, 0))
+		}
 		if r.Exited {
 			rec.ExitCode = int32(r.ExitCode)
 		}
@@ -209,7 +211,7 @@ func (c *Core) judgeReady(t *task) {
 	if rec.State != taskRunning || rec.Ready || t.stopping() || t.run != nil {
 		return
 	}
-	if spec.Health != nil && !t.job.rec.SkipHealth && !(rec.HasHealth && rec.Healthy && int(rec.Successes) >= spec.Ready.Successes) {
+	if spec.Health != nil && !t.job.rec.SkipHealth && !rec.Unchecked && !(rec.HasHealth && rec.Healthy && int(rec.Successes) >= spec.Ready.Successes) {
 		return
 	}
 	if due := rec.RunningAt + spec.Ready.After.Millis(); due > c.now {

@@ -19,7 +19,8 @@ func (t *Task) Copy() *Task {
 		Started: t.Started, Infrastructure: t.Infrastructure, ExitCode: t.ExitCode, UpdateUuid: t.UpdateUuid,
 		Sandbox: t.Sandbox, Timeline: slices.Clip(t.Timeline), Successes: t.Successes, Group: t.Group,
 		Priority: t.Priority, Avoid: t.Avoid, PlacedOn: t.PlacedOn,
-		Replace: t.Replace, SandboxRoot: t.SandboxRoot,
+		Replace:   t.Replace,
+		Unchecked: t.Unchecked, SandboxRoot: t.SandboxRoot,
 	}
 	c.unknownFields = t.unknownFields
 	return c

@@ -1851,6 +1851,7 @@ type Task struct {
 	Started        bool                   `protobuf:"varint,30,opt,name=started,proto3" json:"started,omitempty"`                      // our executor has reported something
 	Infrastructure bool                   `protobuf:"varint,31,opt,name=infrastructure,proto3" json:"infrastructure,omitempty"`        // ended by the cluster, not by itself: not counted
 	Replace        bool                   `protobuf:"varint,42,opt,name=replace,proto3" json:"replace,omitempty"`                      // asked to be replaced by another of its kind, start first
+	Unchecked      bool                   `protobuf:"varint,44,opt,name=unchecked,proto3" json:"unchecked,omitempty"`                  // started without its health check, which counted for nothing then
 	StopAt         int64                  `protobuf:"varint,23,opt,name=stop_at,json=stopAt,proto3" json:"stop_at,omitempty"`          // when stopping was decided; 0 while it should run
 	StopReason     string                 `protobuf:"bytes,24,opt,name=stop_reason,json=stopReason,proto3" json:"stop_reason,omitempty"`
 	KillAt         int64                  `protobuf:"varint,26,opt,name=kill_at,json=killAt,proto3" json:"kill_at,omitempty"`                                                                                // when the first KILL is due (after the drain delay)
@@ -2096,6 +2097,13 @@ func (x *Task) GetInfrastructure() bool {
 func (x *Task) GetReplace() bool {
 	if x != nil {
 		return x.Replace
+	}
+	return false
+}
+
+func (x *Task) GetUnchecked() bool {
+	if x != nil {
+		return x.Unchecked
 	}
 	return false
 }
@@ -2705,7 +2713,8 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x06cancel\x18\x13 \x01(\bR\x06cancel\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe7\t\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x85\n" +
+	"\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x16\n" +
@@ -2741,7 +2750,8 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\twithdrawn\x18\x19 \x01(\bR\twithdrawn\x12\x18\n" +
 	"\astarted\x18\x1e \x01(\bR\astarted\x12&\n" +
 	"\x0einfrastructure\x18\x1f \x01(\bR\x0einfrastructure\x12\x18\n" +
-	"\areplace\x18* \x01(\bR\areplace\x12\x17\n" +
+	"\areplace\x18* \x01(\bR\areplace\x12\x1c\n" +
+	"\tunchecked\x18, \x01(\bR\tunchecked\x12\x17\n" +
 	"\astop_at\x18\x17 \x01(\x03R\x06stopAt\x12\x1f\n" +
 	"\vstop_reason\x18\x18 \x01(\tR\n" +
 	"stopReason\x12\x17\n" +
