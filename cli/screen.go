@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -134,10 +135,13 @@ func wrap(s string, width, most int) []string {
 	return append(lines, s)
 }
 
+// controls are what steers a terminal, as it comes in what programs write.
+var controls = regexp.MustCompile("\x1b(\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)?)")
+
 // oneLine is what a task or a person wrote, fit for a line of a terminal: what
 // would steer the terminal is left out.
 func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(escape.ReplaceAllString(s, ""), func(r rune) bool { return unicode.IsControl(r) || r == ' ' }), " ")
+	return strings.Join(strings.FieldsFunc(controls.ReplaceAllString(s, ""), func(r rune) bool { return unicode.IsControl(r) || r == ' ' }), " ")
 }
 
 // plainLine is a line of a log, with its spaces, and nothing that would steer a
@@ -151,5 +155,5 @@ func plainLine(s string) string {
 			return -1
 		}
 		return r
-	}, escape.ReplaceAllString(s, ""))
+	}, controls.ReplaceAllString(s, ""))
 }
