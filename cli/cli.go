@@ -125,7 +125,6 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 			if a.output != "" && a.output != "json" && a.output != "table" {
 				return fmt.Errorf("-o %q is not known: it must be table or json", a.output)
 			}
-			a.started = true
 			return nil
 		},
 	}
@@ -147,8 +146,23 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 		a.agentsCommand(), a.runsCommand(), a.deploysCommand(), a.groupsCommand(), a.endpointsCommand())
 	a.add(root, groupServe, append([]*cobra.Command{a.schedulerCommand(), a.devCommand()}, extra...)...)
 	root.AddCommand(a.versionCommand())
+	a.noteStart(root)
 	check(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return root
+}
+
+// noteStart has all commands note that they run: arguments and flags were right
+// then, which cobra checks to the last.
+func (a *app) noteStart(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			a.started = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		a.noteStart(sub)
+	}
 }
 
 func (a *app) add(root *cobra.Command, group string, commands ...*cobra.Command) {
