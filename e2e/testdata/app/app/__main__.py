@@ -1,5 +1,6 @@
 """serve: a web server that tells when it starts and stops.
-work: tells that it begins, waits at a gate, and tells that it ends."""
+work: tells that it begins, waits at a gate, and tells that it ends.
+shop: see there."""
 
 import http.server
 import os
@@ -7,6 +8,7 @@ import signal
 import sys
 import threading
 
+from app.shop import shop
 from app.witness import note, wait
 
 
@@ -45,4 +47,4 @@ def work(url, gate):
 
 
 if __name__ == "__main__":
-    {"serve": serve, "work": work}[sys.argv[1]](*sys.argv[2:])
+    {"serve": serve, "work": work, "shop": shop}[sys.argv[1]](*sys.argv[2:])
