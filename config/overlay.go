@@ -65,7 +65,7 @@ func (s *session) overlay(base, over *strict.Node, l level) *strict.Node {
 		s.put(out, places, f, l)
 	}
 	if l == declaration {
-		requiredOrDefault(out, over)
+		required(out, over)
 	}
 	return out
 }
@@ -97,16 +97,12 @@ func (s *session) put(out *strict.Node, places index, f strict.Field, l level) {
 	out.Fields = append(out.Fields, f)
 }
 
-// requiredOrDefault keeps of a variable's required and default what was said
-// last: a value that is given is there, and what is required has to be given.
-func requiredOrDefault(out, over *strict.Node) {
-	drop := ""
-	if required := over.Field("required"); over.Field("default") != nil {
-		drop = "required"
-	} else if required != nil && required.Kind == strict.Bool && required.Text == "true" {
-		drop = "default"
+// required takes away the value that a variable had before a layer that
+// requires one to be given.
+func required(out, over *strict.Node) {
+	if n := over.Field("required"); n != nil && n.Kind == strict.Bool && n.Text == "true" {
+		*out = *without(out, "default")
 	}
-	*out = *without(out, drop)
 }
 
 // without returns n without the fields of these names.
