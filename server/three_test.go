@@ -81,17 +81,24 @@ func beginSeveral(t *testing.T, n int) *several {
 	return s
 }
 
+// config is that of a scheduler which has its journal there.
+func (s *several) config(zookeeper string) *config.Server {
+	s.Helper()
+	c, _, err := config.LoadServer("", nil, nil)
+	require.NoError(s, err)
+	c.Cluster, c.API.Listen, c.Mesos.Master = "three", "127.0.0.1:0", s.master
+	c.Journal.URL, c.Journal.Credentials = "zk://"+zookeeper+s.chroot, "perigee:hush"
+	c.Journal.SessionTimeout = api.Duration(2 * time.Second)
+	c.Executor.Path, c.Defaults.User = os.Args[0], "nobody"
+	return c
+}
+
 // start starts a scheduler and waits until it is ready.
 func (s *several) start(change ...func(*server.Options)) *process {
 	s.Helper()
 	proxy, err := zktest.NewProxy(zooKeeper.Server(s).Address)
 	require.NoError(s, err)
-	c, _, err := config.LoadServer("", nil, nil)
-	require.NoError(s, err)
-	c.Cluster, c.API.Listen, c.Mesos.Master = "three", "127.0.0.1:0", s.master
-	c.Journal.URL, c.Journal.Credentials = "zk://"+proxy.Address+s.chroot, "perigee:hush"
-	c.Journal.SessionTimeout = api.Duration(2 * time.Second)
-	c.Executor.Path, c.Defaults.User = os.Args[0], "nobody"
+	c := s.config(proxy.Address)
 	p := &process{several: s, proxy: proxy, ended: make(chan error, 1)}
 	s.all = append(s.all, p)
 	ctx, stop := context.WithCancel(context.Background())

@@ -20,7 +20,7 @@ func ask(server string) string {
 	case strings.Contains(answer, "not currently serving requests"):
 		return "serves nobody: it has lost touch with most of the other servers, or is still starting"
 	case strings.Contains(answer, "Mode: "):
-		return "serves others and closes our connections: see its log, and maxClientCnxns in its configuration"
+		return "serves by now; if it goes on closing our connections, see its log, and maxClientCnxns in its configuration"
 	case answer != "":
 		return "gives no session: has it lost touch with the other servers?"
 	}
