@@ -138,7 +138,22 @@ func (a *app) deployFile(ctx context.Context, path string, f deployFlags) error 
 	if err != nil {
 		return a.inTheWay(err)
 	}
+	if spec := &jobs[0].Spec; spec.Kind == api.KindService && w.Changed && !w.Created && w.State.Over() && w.Kind != api.DeployInPlace {
+		return a.scaled(w)
+	}
 	return a.begun(ctx, c, w, f.wait)
+}
+
+// scaled tells of a spec that differs in nothing but the number of instances:
+// that is no deploy.
+func (a *app) scaled(w *api.WrittenDeploy) error {
+	a.warn(w.Warnings)
+	if a.json() {
+		return a.printJSON(w)
+	}
+	_, err := fmt.Fprintf(a.Out, "Only the number of instances differs: %s is to have %s, without a deploy. `perigee status %s` shows how far that is.\n",
+		w.Job, plural(w.Instances, "instance"), w.Job)
+	return err
 }
 
 // only picks jobs by name; all when none is named.
@@ -231,14 +246,19 @@ func (a *app) begun(ctx context.Context, c *client.Client, w *api.WrittenDeploy,
 		_, err := fmt.Fprintf(a.Out, "Nothing to change: %s has this spec since deploy %d.\n", w.Job, w.Number)
 		return err
 	}
+	if w.State.Over() {
+		if a.json() {
+			if err := a.printJSON(w); err != nil {
+				return err
+			}
+		}
+		return a.verdict(ctx, c, &w.Deploy, false, api.DeploySucceeded)
+	}
 	if f.detached() {
 		if a.json() {
 			return a.printJSON(w)
 		}
 		said := fmt.Sprintf("Deploy %d of %s has begun: `perigee deploys %s %d --watch` shows it.", w.Number, w.Job, w.Job, w.Number)
-		if w.State.Over() {
-			said = fmt.Sprintf("Deploy %d of %s %s.", w.Number, w.Job, ended(string(w.State)))
-		}
 		_, err := fmt.Fprintln(a.Out, said)
 		return err
 	}
