@@ -22,8 +22,11 @@ func FuzzBodies(f *testing.F) {
 	require.NoError(f, err)
 	targets := []struct{ method, path string }{
 		{"PUT", "/v1/jobs/web/prod/hello"}, {"POST", "/v1/jobs/web/prod/hello/runs"}, {"PUT", "/v1/jobs/web/prod/hello/instances"},
+		{"POST", "/v1/jobs/web/prod/hello/deploys"}, {"POST", "/v1/jobs/web/prod/hello/rollback"}, {"POST", "/v1/jobs/web/prod/hello/bounce"},
+		{"POST", "/v1/jobs/web/prod/hello/deploys/1/promote"}, {"POST", "/v1/deploy-groups"},
 	}
 	for _, seed := range []string{service, batch, cronjob, `{"runs":[{"parameters":{"a":"b"},"priority":-3,"group":"g"}]}`, `{"instances":3}`,
+		`{"spec":` + service + `,"links":{"a":"https://b/c"}}`, `{"specs":[` + service + `,null]}`, `{"to":1,"message":"x","replace":true}`, `{"full":true}`,
 		``, `null`, `[]`, `{"runs":null}`, `{"runs":[null]}`, `{"instances":1e400}`, `{"kind":"service","kind":"batch"}`, "\xff", `{"a":` + strings.Repeat("[", 100)} {
 		for i := range targets {
 			f.Add(uint8(i), []byte(seed), "", "")

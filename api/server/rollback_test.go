@@ -1,10 +1,12 @@
 package server_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,8 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/engine"
 )
 
 var millennium = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -139,4 +143,31 @@ func TestRollback_ToNothing(t *testing.T) {
 	a := w.do("POST", "/v1/jobs/"+shop+"/rollback", `{"to": 1}`)
 	require.Equal(t, http.StatusOK, a.status)
 	require.Contains(t, a.body, `"changed":false`)
+}
+
+// asking remembers what the core was asked for.
+type asking struct {
+	*engine.Engine
+	last atomic.Pointer[core.Request]
+}
+
+func (a *asking) Do(ctx context.Context, r core.Request) (core.Result, *engine.View, error) {
+	a.last.Store(&r)
+	return a.Engine.Do(ctx, r)
+}
+
+// The deploy that was looked at is the one to return to, whatever happens
+// meanwhile.
+func TestRollback_IsToTheDeployThatWasLookedAt(t *testing.T) {
+	t.Parallel()
+	a := new(asking)
+	w := begin(t, func(w *world) { a.Engine = w.engine; w.options.Scheduler = a })
+	for _, command := range []string{"./one", "./two", "./three"} {
+		d := w.deploy(shop, site(`"command": "`+command+`"`))
+		w.over(shop, d.Number, api.DeploySucceeded)
+	}
+	d, err := w.Rollback(ctx, shop, api.RollbackRequest{}, client.WriteOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 2, d.Of)
+	require.EqualValues(t, 2, a.last.Load().Op.(core.RollBack).To)
 }
