@@ -181,7 +181,7 @@ func (l *loader) place(t *task) {
 	default:
 		if t.run == nil {
 			s := t.job.slot(t.rec.Instance)
-			if s.last == nil || s.last.rec.EndedAt <= t.rec.EndedAt {
+			if s.last == nil || s.last.rec.Attempt <= t.rec.Attempt { // the clocks of leaders differ
 				s.last = t
 			}
 		}
@@ -205,6 +205,7 @@ func (c *Core) resume() {
 	for _, key := range slices.Sorted(maps.Keys(c.jobs)) {
 		j := c.jobs[key]
 		c.awaitInstant(j)
+		c.catchUpRollout(j.rollout)
 		c.takeUpDeploy(j)
 		c.awaitRevert(j)
 		c.touch(j)
@@ -217,6 +218,7 @@ func (c *Core) resume() {
 	}
 	slices.SortFunc(tasks, func(a, b *task) int { return cmp.Compare(a.rec.Id, b.rec.Id) })
 	for _, t := range tasks {
+		c.catchUp(t)
 		c.enqueue(t)
 		c.giveUp(t)
 		c.judgeReady(t)

@@ -21,9 +21,7 @@ func (s *slot) add(t *task) { s.live = append(s.live, t) }
 
 func (s *slot) remove(t *task) {
 	s.live = slices.DeleteFunc(s.live, func(l *task) bool { return l == t })
-	if s.last == nil || s.last.rec.EndedAt <= t.rec.EndedAt {
-		s.last = t
-	}
+	s.last = t
 }
 
 // newest returns the live task that is meant to stay, nil when there is none.
