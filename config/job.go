@@ -24,7 +24,8 @@ type Job struct {
 	// scheduler refuses the spec.
 	Checksums []Checksum
 
-	at strict.Position // where it begins
+	at  strict.Position // where it begins
+	top int             // the same for all jobs of a file that was named
 }
 
 // Options of reading job files.
@@ -140,6 +141,7 @@ func (s *session) end() ([]Job, error) {
 	if !s.partial {
 		s.unknownValues()
 	}
+	s.twice()
 	if len(s.found) == 0 {
 		return s.jobs, nil
 	}
@@ -167,12 +169,21 @@ func (s *session) top(src *source, err *Error) {
 	if len(s.jobs) == first {
 		s.add(Problem{Where: src.name, File: src.name, Message: fmt.Sprintf("has no job in stage %q", s.o.Stage)})
 	}
-	lines := map[string]Job{}
-	for _, j := range s.jobs[first:] {
-		if other, twice := lines[j.Spec.Job]; twice {
+	for i := first; i < len(s.jobs); i++ {
+		s.jobs[i].top = first
+	}
+}
+
+// twice tells jobs that are said twice: in one of the files that were named, or
+// in two places of different ones. A file that is named and included is not.
+func (s *session) twice() {
+	seen := map[string]Job{}
+	for _, j := range s.jobs {
+		other, twice := seen[j.Spec.Job]
+		if twice && (j.top == other.top || j.at != other.at) {
 			s.fail(j.at, "job", "%s is a job on line %d of %s already", j.Spec.Job, other.Line, other.File)
 		}
-		lines[j.Spec.Job] = j
+		seen[j.Spec.Job] = j
 	}
 }
 

@@ -70,6 +70,26 @@ func TestFiveHundredJobsOfOneTemplate(t *testing.T) {
 	require.Equal(t, 7, *jobs[6].Spec.Instances)
 }
 
+func TestJobsThatAreSaidTwice(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	const job = "job: a/b/c\nkind: batch\ncommand: x\nresources: {cpus: 1, memory: 1GiB}\n"
+	one, two, group := write("one.yaml", job), write("two.yaml", "# a copy\n"+job), write("group.yaml", "include: one.yaml\n")
+	_, err := config.LoadFiles([]string{one, group}, config.Options{})
+	require.NoError(t, err, "a file and the group that includes it")
+	_, err = config.LoadFiles([]string{one, two}, config.Options{})
+	require.ErrorContains(t, err, two+":2:1: job: a/b/c is a job on line 1 of "+one+" already")
+	_, err = config.Load(write("both.yaml", "include: [one.yaml, two.yaml]\n"), config.Options{})
+	require.ErrorContains(t, err, "is a job on line 1 of "+one+" already")
+	_, err = config.Load(write("again.yaml", "include: [one.yaml, one.yaml]\n"), config.Options{})
+	require.ErrorContains(t, err, "is a job on line 1 of "+one+" already")
+}
+
 func BenchmarkFleet(b *testing.B) {
 	together, apart := fleet(b)
 	for name, files := range map[string][]string{"one file": {together}, "500 files": apart} {
