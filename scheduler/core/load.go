@@ -181,7 +181,8 @@ func (l *loader) place(t *task) {
 	default:
 		if t.run == nil {
 			s := t.job.slot(t.rec.Instance)
-			if s.last == nil || s.last.rec.Attempt <= t.rec.Attempt { // the clocks of leaders differ
+			s.attempts = max(s.attempts, t.rec.Attempt)
+			if s.last == nil || s.last.rec.EndedAt <= t.rec.EndedAt {
 				s.last = t
 			}
 		}

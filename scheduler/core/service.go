@@ -129,13 +129,7 @@ func (c *Core) stopReplaced(s *slot) {
 
 // startInstance creates the next task of an instance.
 func (c *Core) startInstance(cl *class, s *slot, instance uint32) {
-	rec := &record.Task{Instance: instance, Attempt: 1, Priority: int32(cl.spec.Priority)}
-	if s.last != nil {
-		rec.Attempt = s.last.rec.Attempt + 1
-	}
-	for _, t := range s.live {
-		rec.Attempt = max(rec.Attempt, t.rec.Attempt+1)
-	}
+	rec := &record.Task{Instance: instance, Attempt: s.attempts + 1, Priority: int32(cl.spec.Priority)}
 	if last := s.lastOn(cl.gen); last != nil && s.on(cl.gen) == nil {
 		rec.NotBefore, rec.QuickFailures = c.backoff(last)
 		if last.rec.Infrastructure {

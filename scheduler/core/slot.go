@@ -5,9 +5,10 @@ import "slices"
 // slot is an instance of a service: its live tasks, oldest first, and the one
 // that ended last.
 type slot struct {
-	live  []*task
-	last  *task
-	ended []*task // those that are kept
+	live     []*task
+	last     *task
+	ended    []*task // those that are kept
+	attempts uint32  // the number of the latest
 }
 
 func (j *job) slot(instance uint32) *slot {
@@ -17,7 +18,10 @@ func (j *job) slot(instance uint32) *slot {
 	return j.slots[instance]
 }
 
-func (s *slot) add(t *task) { s.live = append(s.live, t) }
+func (s *slot) add(t *task) {
+	s.live = append(s.live, t)
+	s.attempts = max(s.attempts, t.rec.Attempt)
+}
 
 func (s *slot) remove(t *task) {
 	s.live = slices.DeleteFunc(s.live, func(l *task) bool { return l == t })
