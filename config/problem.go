@@ -77,6 +77,8 @@ func (p *Problem) about(all int) {
 	jobs := slices.Compact(slices.DeleteFunc(p.jobs, func(j string) bool { return j == "" }))
 	switch n := len(jobs); {
 	case n == 0 || all < 2:
+	case n == all && n == 2:
+		p.Context = append(p.Context, "in both jobs")
 	case n == all:
 		p.Context = append(p.Context, fmt.Sprintf("in all %d jobs", n))
 	case n == 1:
