@@ -31,7 +31,7 @@ type Reading struct {
 // view returns the state to answer from, and tells its index.
 func (s *Server) view(ctx context.Context, in Reading) (*engine.View, error) {
 	v := s.Scheduler.View()
-	if !v.Loaded && s.Scheduler.Standby() {
+	if !v.Loaded {
 		return nil, newProblem(http.StatusServiceUnavailable, "this scheduler has not read its journal yet").kind("unavailable").retryAfter(1)
 	}
 	if v.Index < in.MinIndex {
