@@ -60,14 +60,23 @@ func (r *recorded) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		io.WriteString(w, a)
 		return
 	case []*api.Deploy:
-		w.Header().Set("Content-Type", "text/event-stream")
-		for _, d := range a {
-			text, _ := json.Marshal(d)
-			fmt.Fprintf(w, "data: %s\n\n", text)
-		}
+		stream(w, a)
+		return
+	case held:
+		a.write(w)
 		return
 	}
 	json.NewEncoder(w).Encode(answer)
+}
+
+// stream writes messages of a deploy's stream.
+func stream(w http.ResponseWriter, messages []*api.Deploy) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for _, d := range messages {
+		text, _ := json.Marshal(d)
+		fmt.Fprintf(w, "data: %s\n\n", text)
+	}
+	w.(http.Flusher).Flush()
 }
 
 // run executes a command line.

@@ -34,7 +34,7 @@ func (s *screen) draw(frame []string) {
 	for i := range frame {
 		frame[i] = clip(frame[i], width-1)
 	}
-	if len(s.staying) == 0 && width == s.width && slices.Equal(frame, s.shown) {
+	if len(s.staying) == 0 && (width == s.width || len(frame)+len(s.shown) == 0) && slices.Equal(frame, s.shown) {
 		return
 	}
 	var b strings.Builder

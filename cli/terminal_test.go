@@ -203,8 +203,10 @@ func (r recording) play(pause time.Duration) func(context.Context) iter.Seq2[*ap
 func (r recording) watch(term *terminal, pause time.Duration) *deployWatch {
 	a := &app{Streams: Streams{Out: term, Err: term}, now: time.Now, terminal: true, color: true}
 	return &deployWatch{app: a, follow: r.play(pause), screen: &screen{out: term, size: term.size},
-		words: func(context.Context, *api.Deploy) []string { return []string{"  its last lines:", "    cannot open database"} },
-		view:  rolloutView{app: a, spec: r.deploy.Spec}, log: deployLog{app: a, spec: r.deploy.Spec}}
+		words: func(context.Context, *api.Deploy) []string {
+			return []string{"  its last lines:", "    cannot open database"}
+		},
+		view: rolloutView{app: a, spec: r.deploy.Spec}, log: deployLog{app: a, spec: r.deploy.Spec}}
 }
 
 // TestDeployWatch_IsCalm: a terminal is written to at most five times a second,

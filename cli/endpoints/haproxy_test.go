@@ -75,7 +75,7 @@ func TestHAProxy_Map(t *testing.T) {
 	code, _ := get()
 	require.Equal(t, http.StatusServiceUnavailable, code, "nobody serves")
 
-	keeper.Command, keeper.Output = fmt.Sprintf("%s/load-map %s %s", examples, admin, file), &log
+	keeper.Command, keeper.Output = fmt.Sprintf("%s/load-map %s %s", examples, admin, file), os.Stderr
 	show(first, second)
 	seen := map[string]int{}
 	for range 60 {
