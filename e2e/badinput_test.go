@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perigee-sched/perigee/api"
 )
 
 // doomed deploys a service that cannot start, and returns what a user is told.
@@ -151,5 +153,5 @@ func TestBad_ExecutorThatCannotStart(t *testing.T) {
 	require.Contains(t, w.must("status", job), "could not start on")
 	deploy, err := w.Deploy(w.ctx, job, 1)
 	require.NoError(t, err)
-	require.Equal(t, "in_progress", deploy.State)
+	require.Equal(t, api.DeployInProgress, deploy.State)
 }
