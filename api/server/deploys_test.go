@@ -366,6 +366,7 @@ func TestDeploy_IsFollowedToItsEnd(t *testing.T) {
 	w.over(shop, 1, api.DeploySucceeded)
 	w.deploy(shop, site(`"command": "./new", "update": {"strategy": "canary", "steps": [{"instances": 1, "manual": true}]}`))
 	var seen []string
+	promoted := false
 	for d, err := range w.FollowDeploy(ctx, shop, 0) {
 		require.NoError(t, err)
 		require.EqualValues(t, 2, d.Number)
@@ -374,7 +375,8 @@ func TestDeploy_IsFollowedToItsEnd(t *testing.T) {
 		require.NoError(t, err)
 		require.NotContains(t, seen, string(text), "each is told once")
 		seen = append(seen, string(text))
-		if d.Rollout != nil && d.Rollout.Phase == api.PhasePromotion {
+		if d.Rollout != nil && d.Rollout.Phase == api.PhasePromotion && !promoted {
+			promoted = true
 			_, err := w.PromoteDeploy(ctx, shop, 2, true, client.WriteOptions{})
 			require.NoError(t, err)
 		}
@@ -419,6 +421,9 @@ func TestDeploy_LongPoll(t *testing.T) {
 	answers := make(chan answer, 2)
 	go func() { answers <- w.do("GET", path+"?wait=5m", "", "If-None-Match: "+tag) }()
 	go func() { answers <- w.do("GET", path+"?wait=5m", "") }()
+	w.eventually("both wait", func() bool {
+		return strings.Contains(w.do("GET", "/metrics", "").body, `perigee_http_streams{kind="waits"} 2`)
+	})
 	_, err := w.PauseDeploy(ctx, shop, 2, "", client.WriteOptions{})
 	require.NoError(t, err)
 	a = <-answers

@@ -3,7 +3,9 @@
 //
 // It owns the translation between HTTP and the scheduler: bodies to core's
 // operations, the read view's records to package api's types, errors to statuses
-// (problemOf alone), events to a stream, and a task's sandbox through its agent.
+// (problemOf alone), events and states to streams, and a task's sandbox through
+// its agent. Before a rollback it looks whether the artifacts are still there,
+// which core, being pure, cannot.
 // It decides nothing: what a write does is core's, what a spec may be package
 // api's, when a write is durable the engine's.
 package server
