@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -282,27 +283,28 @@ func TestFollower(t *testing.T) {
 func TestKeeper_TemplateFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		fail := true
+		var fail atomic.Bool
+		fail.Store(true)
 		tmpl := builtin(t, "haproxy-map")
 		tmpl.t.Funcs(map[string]any{"ip": func(host string) (string, error) {
-			if fail {
+			if fail.Load() {
 				return "", errors.New("no such host")
 			}
 			return host, nil
 		}})
-		var told []string
-		k := &Keeper{Template: tmpl, File: filepath.Join(t.TempDir(), "map"), Tell: func(text string) { told = append(told, text) }}
+		told := make(chan string, 10)
+		k := &Keeper{Template: tmpl, File: filepath.Join(t.TempDir(), "map"), Tell: func(text string) { told <- text }}
 		ctx, cancel := context.WithCancel(t.Context())
 		updates, ended := make(chan []Service), make(chan struct{})
 		go func() { k.Run(ctx, updates); close(ended) }()
 		updates <- services("web/prod/shop", 0)
 		synctest.Wait()
 		require.NoFileExists(t, k.File)
-		require.Contains(t, told[0], "no such host")
+		require.Contains(t, <-told, "no such host")
 		time.Sleep(minPause)
 		synctest.Wait()
-		require.Contains(t, told[1], "tried again in 2s")
-		fail = false
+		require.Contains(t, <-told, "tried again in 2s")
+		fail.Store(false)
 		time.Sleep(2 * minPause)
 		synctest.Wait()
 		text, err := os.ReadFile(k.File)
