@@ -246,7 +246,11 @@ func (g *going) slotWaits(i int) string {
 			why = "keeps ending soon after its start: " + s.ended.Message
 		}
 	}
-	return strings.TrimSuffix(fmt.Sprintf("instance %d is %s: %s", i, name(taskStates, int32(t.State)), why), ": ")
+	state := name(taskStates, int32(t.State))
+	if t.State == record.TaskState_TASK_STATE_RUNNING {
+		state += " and not ready yet"
+	}
+	return strings.TrimSuffix(fmt.Sprintf("instance %d is %s: %s", i, state, why), ": ")
 }
 
 func (g *going) progress(i int) api.InstanceProgress {
