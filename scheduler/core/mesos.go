@@ -15,7 +15,8 @@ type mesos struct {
 	since      int64
 	master     string
 	round      uint64           // of reconciliation: what is heard of a task counts for one
-	askAt      int64            // when tasks not heard of are asked for, Unix ms; 0 while not subscribed
+	askAll     bool             // the question without names is still to come
+	askAt      int64            // when the next question comes, Unix ms; 0 while not subscribed
 	askWait    int64            // how long after that they are asked for again, ms
 	asking     []*task          // those still to be asked for now
 	strays     map[string]int64 // tasks that should not run: when KILL may be sent again
@@ -24,11 +25,12 @@ type mesos struct {
 // The waits of reconciliation, in ms. Silence means to ask again, ever less
 // often; a new round begins reconcileEvery after all were heard of.
 //
-// By name only those are asked for that the answer to the question without
-// names left out, and few at a time: 100,000 at once take the master, and the
-// stream that offers share, seconds.
+// The answer for 100,000 tasks takes the master, and the stream that offers
+// share, a second or more. So what is pending gets its first offers before, and
+// by name only those tasks are asked for that the answer without names left
+// out, few at a time.
 const (
-	askFirst       = 1_000 // for the answer without names to come
+	askFirst       = 1_000 // from SUBSCRIBED to the question without names, and to the first with
 	askPace        = 50
 	askWaitMin     = 15_000
 	askWaitMax     = 5 * 60_000
@@ -87,13 +89,12 @@ func (c *Core) launchedTasks(wanted func(*task) bool) []*task {
 	return tasks
 }
 
-// reconcileAll begins a round: it asks for all that Mesos knows, and soon for
-// those by name that were not among them.
+// reconcileAll begins a round: soon it asks for all that Mesos knows, and then
+// for those by name that were not among them.
 func (c *Core) reconcileAll() {
 	m := &c.mesos
 	m.round++
-	m.asking, m.askWait = nil, askWaitMin
-	c.call(Reconcile{})
+	m.askAll, m.asking, m.askWait = true, nil, askWaitMin
 	c.askIn(askFirst)
 }
 
@@ -102,12 +103,18 @@ func (c *Core) askIn(wait int64) {
 	c.timers.add(timer{at: c.mesos.askAt, kind: timerReconcile})
 }
 
-// reconcileAgain asks for tasks of which nothing was heard in this round, some
-// at a time.
+// reconcileAgain asks for all tasks, and then for those of which nothing was
+// heard in this round, some at a time.
 func (c *Core) reconcileAgain() {
 	m := &c.mesos
 	if m.askAt == 0 || c.now < m.askAt {
 		return // a timer of an earlier round or subscription
+	}
+	if m.askAll {
+		m.askAll = false
+		c.call(Reconcile{})
+		c.askIn(askFirst)
+		return
 	}
 	if len(m.asking) == 0 {
 		if m.asking = c.launchedTasks(c.unheard); len(m.asking) == 0 {

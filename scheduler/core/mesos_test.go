@@ -10,8 +10,9 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
-// A new leader asks at once for all that Mesos knows; by name it asks for what
-// was left out of the answer, some at a time, each once, until it was heard of.
+// A new leader lets what is pending have its first offers, asks for all that
+// Mesos knows, and then by name for what was left out of the answer, some at a
+// time, each once, until it was heard of.
 func TestReconciliationIsPaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -53,22 +54,22 @@ func TestReconciliationIsPaced(t *testing.T) {
 	}
 
 	hear(ids[1600:])
-	at, names := asked(1000)
-	require.Equal(t, []int64{1000}, at)
-	require.Equal(t, [][]string{named(ids[:500])}, names)
+	at, names := asked(2000)
+	require.Equal(t, []int64{1000, 2000}, at)
+	require.Equal(t, [][]string{nil, named(ids[:500])}, names)
 	hear(ids[450:550])
 	at, names = asked(5000)
-	require.Equal(t, []int64{1050, 1100, 1150}, at)
+	require.Equal(t, []int64{2050, 2100, 2150}, at)
 	require.Equal(t, [][]string{named(ids[550:1000]), named(ids[1000:1500]), named(ids[1500:1600])}, names)
 
 	hear(ids[1:450])
 	hear(ids[550:])
 	at, names = asked(60_000)
-	require.Equal(t, []int64{16_150, 46_150}, at)
+	require.Equal(t, []int64{17_150, 47_150}, at)
 	require.Equal(t, [][]string{named(ids[:1]), named(ids[:1])}, names, "silence means to ask again, ever less often")
 
 	hear(ids[:1])
-	at, names = asked(11*60_000 + 1_000)
+	at, names = asked(11*60_000 + 2_000)
 	require.Len(t, at, 2, "the next round")
 	require.Equal(t, []string(nil), names[0])
 	require.Equal(t, named(ids[:500]), names[1])
@@ -88,13 +89,13 @@ func TestReconciliationOfTheLastSubscription(t *testing.T) {
 		w.do("connect")
 	}
 	w.out.Reset()
-	w.do("wait 1s")
+	w.do("wait 2s")
 	id := slices.Collect(func(yield func(string) bool) {
 		for id := range w.core.tasks {
 			yield(id)
 		}
 	})[0]
-	require.Equal(t, fmt.Sprintf("  RECONCILE %s at a1\n", id), w.out.String())
+	require.Equal(t, fmt.Sprintf("  RECONCILE \n  RECONCILE %s at a1\n", id), w.out.String())
 	require.Equal(t, record.TaskState_TASK_STATE_LAUNCHING, w.core.tasks[id].rec.State)
 	w.do("disconnect")
 	w.out.Reset()

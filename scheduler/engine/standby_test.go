@@ -192,6 +192,7 @@ func TestCallsWithoutAWriteNeedTheLease(t *testing.T) {
 				s.a().do(runs("etl/prod/load", 1))
 				running := update(s.a().mesos.launched()[0], "a1", core.MesosRunning)
 				s.a().deliver(running)
+				s.a().pass(5 * time.Second) // SUPPRESS and reconciliation
 				index, calls := s.a().engine.View().Index, len(s.a().mesos.all())
 				s.a().deliver(running)
 				require.Len(t, s.a().mesos.all(), calls+1, "a repeated update is acknowledged")
