@@ -7,13 +7,19 @@ LDFLAGS := -s -w -X github.com/perigee-sched/perigee/server.Version=$(VERSION)
 # On two cores, more packages at a time only make tests with deadlines wait.
 PACKAGES_AT_A_TIME ?= 2
 
-.PHONY: dev test faults build bench sim clean
+.PHONY: dev demo-deploy test faults build bench sim clean
 
 ## dev: a Mesos cluster, a scheduler and three example jobs on this machine
 dev:
 	@scripts/deps dev
 	@$(MAKE) --no-print-directory build
 	@exec bin/perigee dev $(ARGS)
+
+## demo-deploy: a rolling deploy under load, and a bad version that is taken back
+demo-deploy:
+	@scripts/deps demo
+	@$(MAKE) --no-print-directory build
+	@exec scripts/demo-deploy
 
 ## test: everything, with the race detector
 test:
