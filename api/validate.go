@@ -1,6 +1,9 @@
 package api
 
 import (
+	"cmp"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"regexp"
@@ -234,6 +237,25 @@ func (p *problems) size(s Spec) {
 	case err != nil:
 		p.add("", nil, "%v", err)
 	case len(canonical) > MaxSpec:
-		p.add("", nil, "the spec is %d bytes as canonical JSON: at most %d are allowed; move what is big into an artifact", len(canonical), MaxSpec)
+		p.add("", nil, "the spec is %d bytes as canonical JSON: at most %d are allowed; the most of it is %s: move what is big into an artifact",
+			len(canonical), MaxSpec, biggest(canonical))
 	}
+}
+
+// biggest names the fields of a spec that take the most bytes, at most three.
+func biggest(canonical []byte) string {
+	fields := map[string]json.RawMessage{}
+	if json.Unmarshal(canonical, &fields) != nil {
+		return "not known"
+	}
+	names := slices.SortedFunc(maps.Keys(fields), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(fields[b]), len(fields[a])), cmp.Compare(a, b))
+	})
+	var told []string
+	for _, name := range names[:min(len(names), 3)] {
+		if len(fields[name]) > len(canonical)/10 {
+			told = append(told, fmt.Sprintf("%s (%d bytes)", name, len(fields[name])))
+		}
+	}
+	return strings.Join(told, ", ")
 }

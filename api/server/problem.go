@@ -56,6 +56,7 @@ func problemOf(err error) *problem {
 		done    *problem
 		refused *core.Error
 		gone    *engine.GoneError
+		tooBig  *engine.TooBigError
 		invalid api.Invalid
 	)
 	switch {
@@ -71,6 +72,8 @@ func problemOf(err error) *problem {
 		p := newProblem(http.StatusGone, "%v", gone).kind("gone")
 		p.Errors = []api.ProblemField{{Location: "query.after", Message: "is too old", Value: gone.Oldest}}
 		return p
+	case errors.As(err, &tooBig):
+		return newProblem(http.StatusUnprocessableEntity, "%v", tooBig).kind("too-big")
 	case errors.Is(err, engine.ErrUnknownOutcome):
 		return unknownOutcome()
 	case errors.Is(err, engine.ErrUnavailable):

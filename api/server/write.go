@@ -136,7 +136,11 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	)
 	switch {
 	case errors.As(err, &tooLong):
-		return nil, newProblem(http.StatusRequestEntityTooLarge, "the body is longer than the %d bytes that are allowed here", most)
+		of := ""
+		if r.ContentLength > most {
+			of = fmt.Sprintf(" of %d bytes", r.ContentLength)
+		}
+		return nil, newProblem(http.StatusRequestEntityTooLarge, "the body%s is longer than the %d bytes that are allowed here", of, most)
 	case errors.As(err, &network) && network.Timeout():
 		return nil, newProblem(http.StatusRequestTimeout, "the body did not come within %s", bodyTimeout)
 	case err != nil:

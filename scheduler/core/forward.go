@@ -220,7 +220,9 @@ func (c *Core) countFailure(t *task) {
 	if rec.Failures == nil {
 		rec.Failures = map[uint32]uint32{}
 	}
-	rec.Failures[t.rec.Instance]++
+	if _, counted := rec.Failures[t.rec.Instance]; counted || len(rec.Failures) < failuresMost {
+		rec.Failures[t.rec.Instance]++
+	}
 	rec.StepFailures++
 }
 

@@ -62,6 +62,14 @@ func (c *Core) editGroup(g *deployGroup) *record.Group {
 func (c *Core) putGroup(op PutGroup, actor string) (Result, *Error) {
 	seen := map[string]bool{}
 	var fields []api.ProblemField
+	size := 0
+	for _, canonical := range op.Canonical {
+		size += len(canonical)
+	}
+	if size > groupMost {
+		fields = append(fields, api.ProblemField{Location: "specs", Message: fmt.Sprintf(
+			"are %d bytes as canonical JSON: at most %d together are one group; deploy those that are big in a group of their own, or one by one", size, groupMost)})
+	}
 	for i, spec := range op.Specs {
 		at := fmt.Sprintf("specs[%d]", i)
 		if seen[spec.Job] {

@@ -79,6 +79,7 @@ func (c *Core) adopt(t *task) {
 // move puts a task into a state, with an entry in its timeline and an event.
 func (c *Core) move(t *task, to record.TaskState, message, reason string) {
 	rec := c.editTask(t)
+	message = validText(message) // a refusal of Mesos's comes here too
 	rec.State, rec.StateAt = to, c.now
 	rec.Message, rec.Reason = message, reason
 	moment, err := proto.Marshal(&record.Timeline{Moments: []*record.Moment{
@@ -86,7 +87,7 @@ func (c *Core) move(t *task, to record.TaskState, message, reason string) {
 	if err != nil {
 		panic(err) // only strings that are not UTF-8, which update makes sure of
 	}
-	rec.Timeline = append(rec.Timeline, moment...)
+	rec.Timeline = shortened(append(rec.Timeline, moment...))
 	c.emitTask(t, "task."+StateName(to), message, reason)
 }
 

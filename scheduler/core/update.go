@@ -67,8 +67,6 @@ func (c *Core) update(u *Update) {
 	c.judgeReady(t)
 }
 
-func validText(s string) string { return strings.ToValidUTF8(s, "?") }
-
 // learn takes from an update what it says beside the state. What says nothing
 // new, as most answers to a reconciliation do, costs no write.
 func (c *Core) learn(t *task, u *Update) {

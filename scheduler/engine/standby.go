@@ -163,6 +163,9 @@ func (e *Engine) lead(ctx context.Context, term lease.Term) error {
 
 // fatal says whether a leadership ended in a way that the next would too.
 func (e *Engine) fatal(err error) bool {
+	if tooBig := (*TooBigError)(nil); errors.As(err, &tooBig) {
+		return false // what is durable is good
+	}
 	// Where nobody else can lead, the storage is this machine's, and what is
 	// wrong with it is told at once.
 	return !e.Standby() || final(err)

@@ -124,7 +124,7 @@ func (w *writer) run(ctx context.Context) error {
 		batch := w.take()
 		if err := w.commit(ctx, settling, batch); err != nil {
 			for _, out := range batch {
-				out.fail(reasonOf(err))
+				out.fail(out.reasonOf(err))
 			}
 			return err
 		}
@@ -163,8 +163,13 @@ func (out effects) fail(err error) {
 	}
 }
 
-func reasonOf(err error) error {
+func (out effects) reasonOf(err error) error {
+	var tooBig *TooBigError
 	switch {
+	case errors.As(err, &tooBig) && out.alone(tooBig.Key):
+		return tooBig
+	case errors.As(err, &tooBig):
+		return errAmong
 	case errors.Is(err, journal.ErrFenced):
 		return errFenced
 	case errors.Is(err, journal.ErrUnknown), errors.Is(err, context.Canceled):
@@ -250,6 +255,9 @@ func (w *writer) entry(batch []effects) (*record.Entry, error) {
 		}
 		for _, ev := range out.ready.Events {
 			b, err := proto.Marshal(ev)
+			if err == nil {
+				err = fits("event "+ev.Type, len(b))
+			}
 			if err != nil {
 				return nil, fmt.Errorf("encode event %s of %s: %w", ev.Type, ev.Job, err)
 			}
@@ -265,6 +273,9 @@ func (w *writer) entry(batch []effects) (*record.Entry, error) {
 			continue
 		}
 		value, err := proto.Marshal(last[key])
+		if err == nil {
+			err = fits(key, len(key)+len(value))
+		}
 		if err != nil {
 			return nil, fmt.Errorf("encode record %q: %w", key, err)
 		}
