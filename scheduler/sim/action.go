@@ -17,10 +17,10 @@ type action struct {
 }
 
 var actions = []action{
-	{"receive", 3300, func(w *world) { w.anyOf((*schedulerProcess).receive) }},
+	{"receive", 3100, func(w *world) { w.anyOf((*schedulerProcess).receive) }},
 	{"progress", 2500, func(w *world) { w.anyOf((*schedulerProcess).progress) }},
 	{"advance", 2925, (*world).advance},
-	{"user", 700, func(w *world) { w.users.act() }},
+	{"user", 900, func(w *world) { w.users.act() }},
 
 	{"scheduler-dies", 80, (*world).schedulerDies},
 	{"scheduler-stands-still", 40, func(w *world) { w.standStill(false) }},

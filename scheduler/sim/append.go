@@ -133,6 +133,7 @@ func (s *schedulerProcess) release(bare bool) {
 			s.calls = append(s.calls, queuedCall{c, bare || len(r.Writes) == 0})
 		}
 		s.replies = append(s.replies, r.Replies...)
+		s.asks = append(s.asks, r.Asks...)
 	}
 	s.append = nil
 }

@@ -99,6 +99,9 @@ func (c *checks) written(key string, before, after core.Record) {
 		case *record.Rollout:
 			c.rolloutWritten(old, nil)
 		}
+	case *record.Group:
+		old, _ := before.(*record.Group)
+		c.groupWritten(old, after)
 	case *record.Rollout:
 		old, _ := before.(*record.Rollout)
 		c.rolloutWritten(old, after)
@@ -206,13 +209,17 @@ func (c *checks) run() {
 	}
 }
 
-// reasons: a pending task always has one.
+// reasons: a pending task always has one, and no job kept the core busy.
 func (c *checks) reasons() {
 	s := c.w.leader()
 	if s == nil {
 		return
 	}
-	for job, reasons := range s.core.Observe().Pending {
+	observed := s.core.Observe()
+	if observed.LoopsCut > 0 {
+		c.fail("a step ends: a job had itself looked at without end, and was cut off")
+	}
+	for job, reasons := range observed.Pending {
 		for _, r := range reasons {
 			if r.Summary == "" || r.Tasks == 0 {
 				c.fail("a pending task always has a reason: %s has %+v", job, r)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
@@ -37,7 +38,9 @@ func (c *checks) decided(before, after *record.Job) {
 	if after.DecidedThrough < before.DecidedThrough {
 		c.fail("decided_through of %s goes back from %d to %d", after.Key, before.DecidedThrough, after.DecidedThrough)
 	}
-	if after.DecidedThrough > before.DecidedThrough && after.Deploy == before.Deploy && !before.Paused {
+	// It may have been paused and resumed within the entry: what came between was not wanted.
+	paused := before.Paused || after.Revision > before.Revision+1
+	if after.DecidedThrough > before.DecidedThrough && after.Deploy == before.Deploy && !paused {
 		c.crons.moved = append(c.crons.moved, moved{after, before.DecidedThrough})
 	}
 }
@@ -73,6 +76,15 @@ func (c *checks) runChanged(before, after *record.Run) {
 			after.Id, after.Job, before.Failures, before.Attempts, after.Failures, after.Attempts)
 	case after.State == record.RunState_RUN_STATE_FAILED && after.Failures != after.Retries+1:
 		c.fail("a run fails after its retries: run %s of %s has %d and failed after %d failures", after.Id, after.Job, after.Retries, after.Failures)
+	}
+}
+
+// tooEarly: an instant is not decided before the wall clock says that it came.
+func (c *checks) tooEarly(s *schedulerProcess, r core.Ready) {
+	for _, wr := range r.Writes {
+		if run, ok := wr.Record.(*record.Run); ok && run.Instant > s.wall().Unix() && c.w.journal.decoded[wr.Key] == nil {
+			c.fail("a cron instant comes when the clock says so: that of %s at %v is decided at %v", run.Job, time.Unix(run.Instant, 0).UTC(), s.wall())
+		}
 	}
 }
 

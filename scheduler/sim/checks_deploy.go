@@ -103,6 +103,9 @@ func (c *checks) deployWritten(before, after *record.Deploy) {
 }
 
 func (c *checks) rolloutWritten(before, after *record.Rollout) {
+	if after != nil {
+		c.sawRollout(before, after)
+	}
 	for _, r := range []*record.Rollout{before, after} {
 		if r != nil {
 			c.deploys.going[r.Job] = r
@@ -184,17 +187,12 @@ func (c *checks) takenAway() {
 	took := map[string]int64{}
 	for _, t := range c.tasks.replaced {
 		serves := t.State == taskRunning && (!t.HasHealth || t.Healthy) // when it was stopped
-		if serves && c.forDeploy(t) {
+		if serves && c.forDeploy(t) && !c.back(slotOf(t)) {
 			dc.away[slotOf(t)] = away{t.StopAt, fmt.Sprintf("%s was stopped: %s", t.Id, t.StopReason)}
 			took[t.Job] = t.StopAt
 		}
 	}
-	for s := range dc.away {
-		j := c.w.journal.job(s.job)
-		if j == nil || j.Paused || j.Removing || s.instance >= j.Instances || c.serves(s) {
-			delete(dc.away, s)
-		}
-	}
+	maps.DeleteFunc(dc.away, func(s slot, _ away) bool { return c.back(s) })
 	for _, key := range slices.Sorted(maps.Keys(took)) {
 		p := c.promiseOf(c.w.journal.job(key))
 		if list := dc.awayOf(key, took[key]-p.patience); len(list) > p.unavailable {
@@ -204,16 +202,22 @@ func (c *checks) takenAway() {
 	}
 }
 
+// back says whether an instance serves, or is not wanted any more.
+func (c *checks) back(s slot) bool {
+	j := c.w.journal.job(s.job)
+	return j == nil || j.Paused || j.Removing || s.instance >= j.Instances || c.serves(s)
+}
+
 // forDeploy says whether a task that served was stopped for a deploy, and not
 // because a user wanted just that, or its endpoint was another's already.
 func (c *checks) forDeploy(t *record.Task) bool {
-	for _, why := range []string{"killed by ", "scaled down", "the job is ", "restarted"} {
+	for _, why := range []string{"killed by ", "scaled down", "the job is ", "restarted", "superseded by "} {
 		if strings.HasPrefix(t.StopReason, why) {
 			return false
 		}
 	}
 	j := c.w.journal.job(t.Job)
-	return j != nil && (j.ServingOnly == 0 || j.ServingOnly == t.Deploy) && j.Withheld != t.Deploy
+	return j != nil && (j.ServingOnly == 0 || j.ServingOnly == t.Deploy) && j.Withheld != t.Deploy && !strings.HasSuffix(t.StopReason, " has taken over")
 }
 
 // awayOf are the instances of a job that went after a time.
@@ -261,13 +265,14 @@ func (c *checks) moves(list []*record.Task, target uint32) bool {
 }
 
 // replacing: two tasks of one instance live only while one replaces the other:
-// they are of different deploys, or a user asked for it, or both are stopped.
+// they are of different deploys, or a user asked for that.
 func (c *checks) replacing(list []*record.Task) {
 	a, b := list[0], list[1]
+	asked := c.tasks.asked
 	switch {
 	case len(list) > 2:
 		c.fail("at most one live task: instance %d of %s has %s, %s and %s", a.Instance, a.Job, a.Id, b.Id, list[2].Id)
-	case a.Deploy == b.Deploy && !a.Replace && !b.Replace && a.StopAt == 0 && b.StopAt == 0:
+	case a.Deploy == b.Deploy && !asked[a.Id] && !asked[b.Id]:
 		c.fail("at most one live task: instance %d of %s has %s and %s, both of deploy %d", a.Instance, a.Job, a.Id, b.Id, a.Deploy)
 	}
 }
@@ -295,7 +300,8 @@ func (c *checks) servesOn(s slot, d *record.Deploy) bool {
 	return false
 }
 
-// deploysAtRest: every deploy comes to an end, unless its job is paused.
+// deploysAtRest: every deploy comes to an end, unless its job is paused; groups
+// of them too.
 func (c *checks) deploysAtRest() {
 	for _, j := range c.w.journal.jobs() {
 		for n := j.LastDeploy; n > 0; n-- {
@@ -303,8 +309,27 @@ func (c *checks) deploysAtRest() {
 				c.fail("every deploy ends: deploy %d of %s is still %v", n, j.Key, d.State)
 			}
 		}
+		for _, t := range j.Timed {
+			if t.Until <= c.w.now.UnixMilli()-60_000 && !j.Removing {
+				c.fail("a timed change is taken back: that of %s, %v, was until %v", j.Key, t.Action, millis(t.Until))
+			}
+		}
 		if r := c.w.journal.rollout(j.Key); r != nil && r.Phase != record.RolloutPhase_ROLLOUT_PHASE_KEEPING && !j.Paused {
 			c.fail("every deploy ends: the rollout of deploy %d of %s is still %v", r.Deploy, j.Key, r.Phase)
 		}
 	}
+	for _, g := range c.w.journal.groups() {
+		if !g.State.Terminal() && !c.pausedMember(g) {
+			c.fail("every deploy ends: group %s is still %v: %v", g.Id, g.State, g.Members)
+		}
+	}
+}
+
+func (c *checks) pausedMember(g *record.Group) bool {
+	for _, m := range g.Members {
+		if c.w.journal.job(m.Job).GetPaused() {
+			return true
+		}
+	}
+	return false
 }

@@ -20,6 +20,14 @@ func (c *checks) atRest() bool {
 			if !m.State.Terminal() && !c.w.journal.job(m.Job).GetPaused() {
 				return false
 			}
+		case *record.Rollout:
+			if !c.w.journal.job(m.Job).GetPaused() {
+				return false // also one that keeps its old set
+			}
+		case *record.Group:
+			if !m.State.Terminal() && !c.pausedMember(m) {
+				return false
+			}
 		}
 	}
 	return c.gap() == ""
@@ -111,7 +119,8 @@ func (c *checks) instances(j *record.Job) string {
 		wanted = 0
 	}
 	stuck := c.failing(j) || c.noRoom(j)
-	failed := c.w.journal.deploy(j.Key, j.Deploy).State != deploySucceeded // then each goes on with what it runs
+	// When a deploy failed, or returning from it did, each instance goes on with what it runs.
+	failed := c.w.journal.deploy(j.Key, j.Deploy).State != deploySucceeded || c.w.journal.deploy(j.Key, j.LastDeploy).State == deployFailed
 	for i := range wanted {
 		list := c.w.journal.live.slots[slot{j.Key, i}]
 		switch {

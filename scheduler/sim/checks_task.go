@@ -33,6 +33,7 @@ type taskChecks struct {
 	taken   map[string]bool            // ids of tasks in ACCEPTs that Mesos took
 	updates map[string]core.MesosState // that came, by uuid
 	killed  map[string]int             // KILLs by task
+	asked   map[string]bool            // tasks that a user wanted to be replaced
 
 	lastUpdate map[string]string // uuid of the last that an executor or agent sent, by task
 
@@ -48,7 +49,7 @@ type taskChecks struct {
 }
 
 func newTaskChecks() taskChecks {
-	return taskChecks{started: map[string]bool{}, taken: map[string]bool{}, updates: map[string]core.MesosState{}, killed: map[string]int{}, lastUpdate: map[string]string{},
+	return taskChecks{started: map[string]bool{}, asked: map[string]bool{}, taken: map[string]bool{}, updates: map[string]core.MesosState{}, killed: map[string]int{}, lastUpdate: map[string]string{},
 		executors: map[string]*executorProcess{}, ofSlot: map[slot][]*executorProcess{}, ofRun: map[runName][]*executorProcess{}}
 }
 
@@ -61,7 +62,11 @@ func (c *checks) taskWritten(before, after *record.Task) {
 	c.sawTask(before, after)
 	tc := &c.tasks
 	tc.changed = append(tc.changed, after)
+	if after.Replace {
+		tc.asked[after.Id] = true
+	}
 	if before == nil {
+		c.attempts(after)
 		return
 	}
 	if before.State.Terminal() && before.State != after.State {
@@ -78,13 +83,30 @@ func (c *checks) taskWritten(before, after *record.Task) {
 	}
 }
 
+// attempts: those of an instance are counted up.
+func (c *checks) attempts(t *record.Task) {
+	if t.Run != "" || c.w.scale > 1 {
+		return
+	}
+	for _, o := range c.w.journal.tasks_ {
+		if o.Job == t.Job && o.Run == "" && o.Instance == t.Instance && o.Id < t.Id && o.Attempt >= t.Attempt {
+			c.fail("what counts up never goes back: %s is attempt %d at instance %d of %s, and %s was attempt %d",
+				t.Id, t.Attempt, t.Instance, t.Job, o.Id, o.Attempt)
+		}
+	}
+}
+
 // proved: an instance is ready once its health check has succeeded.
 func (c *checks) proved(t *record.Task) {
 	d := c.w.journal.deploy(t.Job, t.Deploy)
-	if d == nil || c.specOf(d).Health == nil {
+	if d == nil || c.specOf(d).Health == nil || c.w.journal.job(t.Job).GetSkipHealth() {
 		return
 	}
-	if x := c.tasks.executors[t.Id]; x == nil || !x.proved {
+	x := c.tasks.executors[t.Id]
+	if x != nil && x.def.Spec.Health == nil {
+		return // started while health counted for nothing
+	}
+	if x == nil || !x.proved {
 		c.fail("ready is what proved its health: %s is ready, and its executor never said that it is healthy", t.Id)
 	}
 }
@@ -208,11 +230,12 @@ func running(list []*executorProcess) []*executorProcess {
 }
 
 // doubled: two tasks of one thing run. That is allowed only when the older was
-// given up as unreachable, or lost with its agent's state.
+// given up as unreachable, or lost with its agent's state, or a user asked for
+// another in its place.
 func (c *checks) doubled(older, newer *executorProcess, what string) {
 	t := c.w.journal.task(older.task.TaskID.Value)
 	switch {
-	case t == nil, t.State == taskLost:
+	case t == nil, t.State == taskLost, c.tasks.asked[t.Id]:
 	case !t.State.Terminal():
 		c.fail("at most one live task: %s of %s runs as %s and as %s", what, newer.def.Job, older.task.TaskID.Value, newer.task.TaskID.Value)
 	case older.ending:

@@ -154,6 +154,8 @@ func (w *world) clockJumps() {
 		s.skew = 0
 	case w.chance(4):
 		s.skew += w.upTo(40*time.Minute) - 20*time.Minute
+	case w.chance(6):
+		s.skew += w.upTo(2*skewMost) - skewMost
 	default:
 		s.skew += w.upTo(20*time.Second) - 10*time.Second
 	}
@@ -168,7 +170,8 @@ func (w *world) clockJumps() {
 	w.trace("the clock of scheduler %d is wrong by %v", s.number, s.skew)
 }
 
-const skewMost = 20 * time.Minute
+// skewMost is how wrong a clock is at most.
+const skewMost = 3 * time.Hour
 
 // answersLost says whether the answer to this append is lost.
 func (w *world) answersLost() bool {
@@ -188,6 +191,20 @@ func (w *world) disconnect() {
 	}
 }
 
+// busyAgent is one that runs something, if any does, more often than not.
+func (w *world) busyAgent() *agent {
+	first := w.rng.IntN(len(w.agents))
+	if w.chance(3) {
+		return w.agents[first]
+	}
+	for i := range w.agents {
+		if a := w.agents[(first+i)%len(w.agents)]; len(a.executors) > 0 {
+			return a
+		}
+	}
+	return w.agents[first]
+}
+
 // agentStops has agents away: mostly back at once, now and then so late that
 // they were given up. Of many, more go at once.
 func (w *world) agentStops() {
@@ -196,7 +213,7 @@ func (w *world) agentStops() {
 		n += w.rng.IntN(w.scale)
 	}
 	for range n {
-		a := w.agents[w.rng.IntN(len(w.agents))]
+		a := w.busyAgent()
 		if !a.up {
 			continue
 		}
@@ -214,7 +231,7 @@ func (w *world) agentStops() {
 }
 
 func (w *world) executorDies() {
-	a := w.agents[w.rng.IntN(len(w.agents))]
+	a := w.busyAgent()
 	if ids := a.ids(); len(ids) > 0 {
 		x := a.executors[ids[w.rng.IntN(len(ids))]]
 		w.trace("executor %s on %s is killed", x.id.Value, a.name)

@@ -157,6 +157,8 @@ func (j *journal) tell() {
 		case *record.Rollout:
 			j.w.trace("%s: of deploy %d, %v, step %d, back %d, progress %v, paused %v, keeps until %v", key, m.Deploy, m.Phase, m.Step, m.Back,
 				millis(m.ProgressAt), m.Paused, millis(m.KeepUntil))
+		case *record.Group:
+			j.w.trace("%s: %v %s, %v", key, m.State, m.Reason, m.Members)
 		case *record.Run:
 			j.w.trace("%s: %v %s, %d failures", key, m.State, m.Reason, m.Failures)
 		case *record.Task:
@@ -192,6 +194,17 @@ func (j *journal) jobs() []*record.Job {
 		}
 	}
 	slices.SortFunc(out, func(a, b *record.Job) int { return strings.Compare(a.Key, b.Key) })
+	return out
+}
+
+// groups are all durable groups of deploys, in no order.
+func (j *journal) groups() []*record.Group {
+	var out []*record.Group
+	for _, m := range j.decoded {
+		if g, ok := m.(*record.Group); ok {
+			out = append(out, g)
+		}
+	}
 	return out
 }
 

@@ -1,44 +1,61 @@
 package sim
 
 import (
-	"iter"
-
-	"google.golang.org/protobuf/proto"
+	"slices"
 
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
-// Mutant breaks a scheduler on purpose, in what surrounds its core, to see that
-// the invariants find it out.
+// Mutant breaks a scheduler on purpose, in what surrounds its core or in what
+// passes between them, to see that the invariants find it out.
 type Mutant string
 
-// The mutants.
+// The mutants: of the order of effects, of leading, of appends, of tasks, of
+// crons and runs, of deploys.
 const (
-	MutantNone            Mutant = ""
-	MutantCallEarly       Mutant = "calls before the journal"
-	MutantAcknowledge     Mutant = "acknowledges before the journal"
-	MutantReplyEarly      Mutant = "answers before the journal"
-	MutantForgetEntry     Mutant = "a lost entry"
-	MutantNoFence         Mutant = "no fence"
+	MutantNone Mutant = ""
+
+	MutantCallEarly      Mutant = "calls before the journal"
+	MutantAcknowledge    Mutant = "acknowledges before the journal"
+	MutantAckUnwritten   Mutant = "acknowledges an end that is not written"
+	MutantReplyEarly     Mutant = "answers before the journal"
+	MutantForgetAnswers  Mutant = "answers are not kept for a retry"
+	MutantForgetEntry    Mutant = "a lost entry"
+	MutantNoFence        Mutant = "no fence"
+	MutantSubscribe      Mutant = "SUBSCRIBE without a fenced append"
+	MutantDeadline       Mutant = "calls after the lease's deadline"
+	MutantStaleMemory    Mutant = "leads again without loading"
+	MutantReuseIDs       Mutant = "ids are given out again after a failover"
+	MutantNewFramework   Mutant = "a new framework after a failover"
+	MutantBlindRetry     Mutant = "an unknown append is retried blindly"
+	MutantReleaseUnknown Mutant = "effects of an unknown append are released"
+
 	MutantLaunchAgain     Mutant = "launches again on a rescind"
-	MutantCronLate        Mutant = "a cron instant is decided after its launch"
-	MutantSubscribe       Mutant = "SUBSCRIBE without a fenced append"
-	MutantBlindRetry      Mutant = "an unknown append is retried blindly"
-	MutantReleaseUnknown  Mutant = "effects of an unknown append are released"
-	MutantDeadline        Mutant = "calls after the lease's deadline"
-	MutantReuseIDs        Mutant = "ids are given out again after a failover"
 	MutantForgetStrays    Mutant = "no KILL of a task that returned"
-	MutantStaleMemory     Mutant = "leads again without loading"
-	MutantNoReconcile     Mutant = "never reconciles"
-	MutantForgetAnswers   Mutant = "answers are not kept for a retry"
 	MutantForgetKillAgain Mutant = "a KILL is sent once"
+	MutantNoDrain         Mutant = "a KILL does not wait for the drain"
+	MutantNoReconcile     Mutant = "never reconciles"
+	MutantNeverAck        Mutant = "never acknowledges"
+	MutantHoard           Mutant = "declines no offer"
+
+	MutantCronLate       Mutant = "a cron instant is decided after its launch"
+	MutantCronBack       Mutant = "decided_through follows a clock that was set back"
+	MutantCronEarly      Mutant = "crons do not wait for a clock that was set back"
+	MutantCronPassed     Mutant = "instants of an outage are passed over"
+	MutantForgetFailures Mutant = "failures are forgotten after a failover"
+
+	MutantReadyEarly Mutant = "ready without a health check"
+	MutantStopEarly  Mutant = "a deploy stops what serves before its replacement does"
+	MutantNoReturn   Mutant = "a deploy that is rolled back stays wanted"
 )
 
 // Mutants are all of them.
-var Mutants = []Mutant{MutantCallEarly, MutantAcknowledge, MutantReplyEarly, MutantForgetEntry, MutantNoFence,
-	MutantLaunchAgain, MutantCronLate, MutantSubscribe, MutantBlindRetry, MutantReleaseUnknown, MutantDeadline,
-	MutantReuseIDs, MutantForgetStrays, MutantStaleMemory, MutantNoReconcile, MutantForgetAnswers, MutantForgetKillAgain}
+var Mutants = []Mutant{MutantCallEarly, MutantAcknowledge, MutantAckUnwritten, MutantReplyEarly, MutantForgetAnswers, MutantForgetEntry,
+	MutantNoFence, MutantSubscribe, MutantDeadline, MutantStaleMemory, MutantReuseIDs, MutantNewFramework, MutantBlindRetry, MutantReleaseUnknown,
+	MutantLaunchAgain, MutantForgetStrays, MutantForgetKillAgain, MutantNoDrain, MutantNoReconcile, MutantNeverAck, MutantHoard,
+	MutantCronLate, MutantCronBack, MutantCronEarly, MutantCronPassed, MutantForgetFailures,
+	MutantReadyEarly, MutantStopEarly, MutantNoReturn}
 
 // broken is what a mutant keeps beside a leadership.
 type broken struct {
@@ -50,43 +67,84 @@ type broken struct {
 	killed  map[string]bool        // MutantForgetKillAgain
 }
 
+// heard changes what the core is told.
+func (b *broken) heard(s *schedulerProcess, events []core.Event) []core.Event {
+	switch s.w.opts.Mutant {
+	case MutantReadyEarly:
+		return slices.Collect(func(yield func(core.Event) bool) {
+			for _, e := range events {
+				if u, ok := e.(core.Update); ok && u.State == core.MesosRunning && u.Report != nil {
+					report, healthy := *u.Report, true
+					report.Successes = 1
+					u.Healthy, u.Report = &healthy, &report
+					e = u
+				}
+				if !yield(e) {
+					return
+				}
+			}
+		})
+	case MutantCronEarly:
+		return slices.DeleteFunc(slices.Clone(events), func(e core.Event) bool { _, ok := e.(core.ClockBehind); return ok })
+	}
+	return events
+}
+
 // stepped changes what the core wants.
 func (b *broken) stepped(s *schedulerProcess, events []core.Event, r *core.Ready) {
-	early := func(is func(core.Call) bool) {
-		b.filter(r, func(c core.Call) bool {
-			if is(c) {
-				s.calls = append(s.calls, queuedCall{Call: c})
-				return false
-			}
-			return true
-		})
-	}
 	switch s.w.opts.Mutant {
+	case MutantNone:
 	case MutantCallEarly:
-		early(func(core.Call) bool { return true })
+		b.early(s, r, func(core.Call) bool { return true })
 	case MutantAcknowledge:
-		early(func(c core.Call) bool { _, ok := c.(core.Acknowledge); return ok })
+		b.early(s, r, is[core.Acknowledge])
 	case MutantSubscribe:
-		early(func(c core.Call) bool { _, ok := c.(core.Subscribe); return ok })
+		b.early(s, r, is[core.Subscribe])
 	case MutantReplyEarly:
 		s.replies = append(s.replies, r.Replies...)
 		r.Replies = nil
-	case MutantCronLate:
-		b.decideLate(s, r)
+	case MutantForgetAnswers:
+		b.forget(r, func(wr core.Write) bool { _, ok := wr.Record.(*record.IdempotentReply); return ok })
+	case MutantAckUnwritten:
+		b.forget(r, func(wr core.Write) bool { t, ok := wr.Record.(*record.Task); return ok && t.State.Terminal() })
 	case MutantForgetStrays:
 		b.filter(r, func(c core.Call) bool {
 			k, ok := c.(core.Kill)
 			return !ok || s.w.journal.live.byKey[record.TaskKey(k.Task)] != nil
 		})
 	case MutantNoReconcile:
-		b.filter(r, func(c core.Call) bool { _, ok := c.(core.Reconcile); return !ok })
+		b.filter(r, func(c core.Call) bool { return !is[core.Reconcile](c) })
+	case MutantNeverAck:
+		b.filter(r, func(c core.Call) bool { return !is[core.Acknowledge](c) })
+	case MutantHoard:
+		b.filter(r, func(c core.Call) bool { return !is[core.Decline](c) })
 	case MutantForgetKillAgain:
 		b.filter(r, b.firstKill)
-	case MutantForgetAnswers:
-		b.forgetAnswers(r)
 	case MutantLaunchAgain:
 		b.launchAgain(s, events, r)
+	case MutantCronLate:
+		b.decideLate(s, r)
+	default:
+		b.rewrite(s, r)
 	}
+}
+
+func is[C core.Call](c core.Call) bool { _, ok := c.(C); return ok }
+
+// early has calls made at once.
+func (b *broken) early(s *schedulerProcess, r *core.Ready, which func(core.Call) bool) {
+	b.filter(r, func(c core.Call) bool {
+		if which(c) {
+			s.calls = append(s.calls, queuedCall{Call: c})
+			return false
+		}
+		return true
+	})
+}
+
+// forget drops writes.
+func (b *broken) forget(r *core.Ready, which func(core.Write) bool) {
+	r.Writes = slices.DeleteFunc(slices.Clone(r.Writes), which)
 }
 
 func (b *broken) filter(r *core.Ready, keep func(core.Call) bool) {
@@ -97,119 +155,4 @@ func (b *broken) filter(r *core.Ready, keep func(core.Call) bool) {
 		}
 	}
 	r.Calls = kept
-}
-
-func (b *broken) firstKill(c core.Call) bool {
-	k, ok := c.(core.Kill)
-	if !ok {
-		return true
-	}
-	if b.killed == nil {
-		b.killed = map[string]bool{}
-	}
-	first := !b.killed[k.Task]
-	b.killed[k.Task] = true
-	return first
-}
-
-func (b *broken) forgetAnswers(r *core.Ready) {
-	var kept []core.Write
-	for _, wr := range r.Writes {
-		if _, ok := wr.Record.(*record.IdempotentReply); !ok {
-			kept = append(kept, wr)
-		}
-	}
-	r.Writes = kept
-}
-
-func (b *broken) decideLate(s *schedulerProcess, r *core.Ready) {
-	late := b.late
-	b.late = nil
-	var kept []core.Write
-	for _, wr := range r.Writes {
-		j, ok := wr.Record.(*record.Job)
-		before, known := s.w.journal.decoded[wr.Key].(*record.Job)
-		if ok && known && j.DecidedThrough != before.DecidedThrough && j.Revision == before.Revision {
-			b.late = append(b.late, wr)
-		} else {
-			kept = append(kept, wr)
-		}
-	}
-	r.Writes = append(late, kept...)
-}
-
-func (b *broken) launchAgain(s *schedulerProcess, events []core.Event, r *core.Ready) {
-	if b.offers == nil {
-		b.offers, b.accepts = map[string]string{}, map[string]core.Accept{}
-	}
-	for _, e := range events {
-		switch e := e.(type) {
-		case core.Offers:
-			for _, o := range e.Offers {
-				b.offers[o.ID] = o.Agent
-				if len(b.again) > 0 {
-					r.Calls = append([]core.Call{core.Accept{Agent: o.Agent, Offers: []string{o.ID}, Launches: b.again}}, r.Calls...)
-					b.again = nil
-				}
-			}
-		case core.Rescinded:
-			for _, l := range b.accepts[b.offers[e.Offer]].Launches {
-				if t := s.w.journal.task(l.Task); t == nil || t.State == record.TaskState_TASK_STATE_LAUNCHING {
-					b.again = append(b.again, l)
-				}
-			}
-		}
-	}
-	for _, c := range r.Calls {
-		if a, ok := c.(core.Accept); ok {
-			b.accepts[a.Agent] = a
-		}
-	}
-}
-
-// records are what a leadership begins with.
-func (b *broken) records(s *schedulerProcess) iter.Seq2[string, core.Record] {
-	if s.w.opts.Mutant != MutantReuseIDs {
-		return s.w.journal.all()
-	}
-	return func(yield func(string, core.Record) bool) {
-		for key, m := range s.w.journal.all() {
-			if c, ok := m.(*record.Cluster); ok && c.SequenceThrough > 0 {
-				c = proto.CloneOf(c)
-				c.SequenceThrough = 0
-				m = c
-			}
-			if !yield(key, m) {
-				return
-			}
-		}
-	}
-}
-
-func (b *broken) outcomeUnknown(s *schedulerProcess, a *appending) {
-	if s.w.opts.Mutant != MutantReleaseUnknown {
-		return
-	}
-	s.release(false)
-	a.readys = nil
-	s.append = a
-}
-
-// retryBlindly makes an append again with more in it, and takes any entry of
-// its own in that place for it.
-func (b *broken) retryBlindly(s *schedulerProcess) bool {
-	if s.w.opts.Mutant != MutantBlindRetry {
-		return false
-	}
-	a := s.append
-	a.readys = append(a.readys, s.decided...)
-	s.decided = nil
-	if there := s.w.journal.entries[a.entry.index]; there != nil && there.epoch == s.epoch {
-		s.settle(committed)
-		return true
-	}
-	a.entry = &entry{epoch: s.epoch, index: a.entry.index}
-	a.entry.merge(a.readys)
-	s.settle(s.w.journal.append(a.entry))
-	return true
 }

@@ -39,7 +39,7 @@ func (w *world) gaveUp(id string) {
 
 // anAgent is one that Mesos knows, nil if it does not know the one drawn.
 func (w *world) anAgent() (*agent, mesosapi.AgentID) {
-	a := w.agents[w.rng.IntN(len(w.agents))]
+	a := w.busyAgent()
 	id := w.model.AgentID(a.name)
 	if id == "" || !w.masterUp {
 		return nil, mesosapi.AgentID{}

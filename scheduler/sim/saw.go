@@ -31,19 +31,35 @@ func (c *checks) sawJobChanged(before, after *record.Job) {
 	switch {
 	case after.Paused && !before.Paused:
 		w.sees("paused")
-		if w.journal.deploy(after.Key, after.Deploy).GetState() == deployInProgress {
+		if w.journal.rollout(after.Key) != nil {
 			w.sees("deploy waits during a pause")
 		}
 	case before.Paused && !after.Paused:
 		w.sees("resumed")
+		if w.journal.rollout(after.Key).GetResumed() {
+			w.sees("deploy ends a pause")
+		}
 	}
 	switch {
-	case after.Deploy < before.Deploy:
-		w.sees("failed deploy returned to the one before")
 	case after.Deploy == before.Deploy && after.Instances > before.Instances:
 		w.sees("scaled up")
 	case after.Deploy == before.Deploy && after.Instances < before.Instances:
 		w.sees("scaled down")
+	}
+	switch {
+	case after.SkipHealth && !before.SkipHealth:
+		w.sees("health skipped")
+	case !after.SkipHealth && before.SkipHealth:
+		w.sees("health counts again")
+	}
+	if len(after.Timed) < len(before.Timed) && before.Timed[0].Until <= w.lastLedAt {
+		w.sees("timed change taken back")
+	}
+	if after.ServingOnly != before.ServingOnly && after.ServingOnly == after.Deploy && before.Withheld == after.Deploy {
+		w.sees("endpoints switched")
+	}
+	if before.ServingOnly != 0 && after.ServingOnly == 0 && before.Deploy == after.Deploy {
+		w.sees("old set stopped")
 	}
 }
 
@@ -55,11 +71,7 @@ func (c *checks) sawDeploy(before, after *record.Deploy) {
 	}
 	if before == nil {
 		w.sees("deploy begins")
-		if s.Update.StopFirst {
-			w.sees("deploy that stops first")
-		} else {
-			w.sees("deploy that starts first")
-		}
+		c.sawStrategy(after, s.Update)
 	}
 	if before != nil && before.State == after.State {
 		return
@@ -69,13 +81,90 @@ func (c *checks) sawDeploy(before, after *record.Deploy) {
 		w.sees("deploy succeeds")
 	case deployFailed:
 		w.sees("deploy fails")
-		if s.does.Mute {
-			w.sees("instance never ready")
-		}
+	case record.DeployState_DEPLOY_STATE_ROLLED_BACK:
+		w.sees("deploy rolled back")
 	case record.DeployState_DEPLOY_STATE_SUPERSEDED:
 		w.sees("deploy superseded")
 	case record.DeployState_DEPLOY_STATE_CANCELLED:
 		w.sees("deploy cancelled")
+	}
+	if before != nil && before.State == deploySucceeded {
+		w.sees("blue-green deploy undone while its old set is kept")
+	}
+	if after.State != deploySucceeded && s.does.Mute && strings.Contains(after.Reason, "no instance became ready") {
+		w.sees("instance never ready")
+	}
+	if strings.HasPrefix(after.Reason, "cancelled by ") {
+		w.sees("deploy cancelled by hand")
+	}
+	if strings.Contains(after.Reason, " failed ") && strings.Contains(after.Reason, " tolerated") {
+		w.sees("deploy fails for failures of its tasks")
+	}
+}
+
+func (c *checks) sawStrategy(d *record.Deploy, u *api.Update) {
+	w := c.w
+	switch d.Kind {
+	case record.DeployKind_DEPLOY_KIND_IN_PLACE:
+		w.sees("deploy in place")
+		return
+	case record.DeployKind_DEPLOY_KIND_ROLLBACK:
+		w.sees("rollback to an earlier deploy")
+	case record.DeployKind_DEPLOY_KIND_BOUNCE:
+		if w.journal.rollout(d.Job).GetOneByOne() {
+			w.sees("incremental bounce")
+		} else {
+			w.sees("bounce")
+		}
+		return
+	}
+	switch {
+	case u.Strategy == api.StrategyCanary:
+		w.sees("canary deploy")
+	case u.Strategy == api.StrategyBlueGreen:
+		w.sees("blue-green deploy")
+	case u.StopFirst:
+		w.sees("rolling deploy that stops first")
+	default:
+		w.sees("rolling deploy")
+	}
+}
+
+func (c *checks) sawRollout(before, after *record.Rollout) {
+	w := c.w
+	if after.Paused && !before.GetPaused() {
+		if strings.HasPrefix(after.PauseReason, "by ") {
+			w.sees("deploy paused by hand")
+		} else {
+			w.sees("deploy paused for a failure")
+		}
+	}
+	if after.Phase == record.RolloutPhase_ROLLOUT_PHASE_PROMOTION && before.GetPhase() != after.Phase {
+		w.sees("deploy waits for promotion")
+	}
+	if (after.Promoted || after.PromotedFully) && !before.GetPromoted() && !before.GetPromotedFully() {
+		w.sees("deploy promoted")
+	}
+	if after.PulseMissed && !before.GetPulseMissed() {
+		w.sees("pulse missed")
+	}
+}
+
+// groupWritten: a group ends once, with a reason unless it succeeded.
+func (c *checks) groupWritten(before, after *record.Group) {
+	if before != nil && before.State.Terminal() && before.State != after.State {
+		c.fail("a deploy ends once: group %s was %v and becomes %v", after.Id, before.State, after.State)
+	}
+	if before.GetState() == after.State || !after.State.Terminal() {
+		return
+	}
+	switch {
+	case after.State == deploySucceeded:
+		c.w.sees("group of deploys succeeds")
+	case after.Reason == "":
+		c.fail("a deploy that did not succeed has a reason: group %s is %v", after.Id, after.State)
+	default:
+		c.w.sees("group of deploys rolled back")
 	}
 }
 
@@ -86,6 +175,9 @@ func (c *checks) sawTask(before, after *record.Task) {
 			w.sees("instance waits after quick failures")
 		}
 		return
+	}
+	if before.Replace && after.StopAt != 0 {
+		w.sees("instance restarted by hand")
 	}
 	if after.StopAt != 0 && before.StopAt == 0 {
 		if strings.HasPrefix(after.StopReason, "killed by") {

@@ -9,6 +9,7 @@ import (
 	"github.com/perigee-sched/perigee/devcluster/model"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
+	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
 // schedulerProcess is one scheduler: the real core while it leads, and the
@@ -50,6 +51,7 @@ type leadership struct {
 	append  *appending   // under way
 	calls   []queuedCall // released, not performed
 	replies []core.Reply // durable, not sent
+	asks    []core.AskGate
 	wakeAt  int64
 	instant int64 // of the next cron, by the wall clock
 	clock   *clock
@@ -169,7 +171,11 @@ func (s *schedulerProcess) sawTakeover() {
 		w.sees("takeover with a clock behind")
 	}
 	for _, j := range w.journal.jobs() {
-		if w.journal.deploy(j.Key, j.Deploy).GetState() == deployInProgress {
+		switch r := w.journal.rollout(j.Key); {
+		case r == nil:
+		case r.Phase == record.RolloutPhase_ROLLOUT_PHASE_RETURNING:
+			w.sees("deploy returns across a takeover")
+		default:
 			w.sees("deploy across a takeover")
 		}
 	}
@@ -192,7 +198,8 @@ func (s *schedulerProcess) step(events ...core.Event) {
 	if behind > 0 {
 		s.w.sees("steps while a clock that was set back catches up")
 	}
-	ready := s.core.Step(now, events)
+	ready := s.core.Step(now, s.broken.heard(s, events))
+	s.w.checks.tooEarly(s, ready)
 	if alone {
 		s.w.checks.refused(ready)
 	}
@@ -281,7 +288,7 @@ func (s *schedulerProcess) progress() bool {
 	if s.w.chance(4) && s.write() {
 		return true
 	}
-	return s.call() || s.reply() || s.write()
+	return s.call() || s.reply() || s.ask() || s.write()
 }
 
 func (s *schedulerProcess) reply() bool {

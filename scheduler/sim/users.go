@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/core"
@@ -18,6 +19,8 @@ type users struct {
 	waiting  []*request          // to be sent again
 	byID     map[uint64]*request
 	byName   map[string]*request
+	tendAt   time.Time
+	resumed  map[slot]bool // deploys, by number, that were resumed when all was calm
 }
 
 type request struct {
@@ -28,7 +31,7 @@ type request struct {
 }
 
 func newUsers(w *world) *users {
-	return &users{w: w, requests: map[uint64]*request{}, byID: map[uint64]*request{}, byName: map[string]*request{}}
+	return &users{w: w, requests: map[uint64]*request{}, byID: map[uint64]*request{}, byName: map[string]*request{}, resumed: map[slot]bool{}}
 }
 
 const (
@@ -48,41 +51,62 @@ func (u *users) act() {
 		u.send(r)
 		return
 	}
+	switch u.w.rng.IntN(3) {
+	case 0:
+		u.steer(u.anyService())
+	default:
+		u.ask(u.wish(u.anyService()))
+	}
+}
+
+// wish is what a user asks for, of a service or of another job.
+func (u *users) wish(service string) core.Op {
 	rng := u.w.rng
-	switch service := fmt.Sprintf("team/prod/service-%d", rng.IntN(services)); rng.IntN(12) {
-	case 0, 1:
-		u.put(u.service(service))
+	switch rng.IntN(14) {
+	case 0, 1, 12, 13:
+		return u.put(u.service(service))
 	case 2:
-		u.put(u.cron(fmt.Sprintf("team/prod/cron-%d", rng.IntN(crons))))
+		return u.put(u.cron(fmt.Sprintf("team/prod/cron-%d", rng.IntN(crons))))
 	case 3:
-		u.put(u.batch(fmt.Sprintf("team/prod/batch-%d", rng.IntN(batches))))
+		return u.put(u.batch(fmt.Sprintf("team/prod/batch-%d", rng.IntN(batches))))
 	case 4, 5:
 		op := core.StartRuns{Job: fmt.Sprintf("team/prod/batch-%d", rng.IntN(batches))}
 		for range (1 + rng.IntN(5)) * u.w.scale {
 			op.Runs = append(op.Runs, core.NewRun{Group: fmt.Sprint("build-", rng.IntN(3))})
 		}
-		u.ask(op)
+		return op
 	case 6:
-		u.ask(core.ScaleJob{Job: service, Instances: rng.IntN(8) * u.w.scale, IfMatch: u.revision(service)})
+		return core.ScaleJob{Job: service, Instances: rng.IntN(8) * u.w.scale, IfMatch: u.revision(service), Until: u.until()}
 	case 7:
-		u.ask(core.PauseJob{Job: u.anyJob(), Reason: "sim"})
+		return core.PauseJob{Job: u.anyJob(), Reason: "sim", Until: u.until()}
 	case 8:
-		u.ask(core.ResumeJob{Job: u.anyJob()})
+		return core.ResumeJob{Job: u.anyJob()}
 	case 9:
 		if t := u.anyTask(); t != nil {
-			u.ask(core.KillTask{Task: t.Id})
+			return core.KillTask{Task: t.Id}
 		}
 	case 10:
 		if t := u.anyTask(); t != nil && t.Run != "" {
-			u.ask(core.CancelRun{Job: t.Job, Run: t.Run})
+			return core.CancelRun{Job: t.Job, Run: t.Run}
 		}
 	case 11:
 		if u.w.chance(4) {
-			u.ask(core.RemoveJob{Job: u.anyJob()})
-		} else {
-			u.runCron(fmt.Sprintf("team/prod/cron-%d", rng.IntN(crons)))
+			return core.RemoveJob{Job: u.anyJob()}
 		}
 	}
+	return u.runCron(fmt.Sprintf("team/prod/cron-%d", rng.IntN(crons)))
+}
+
+func (u *users) anyService() string { return serviceName(u.w.rng.IntN(services)) }
+
+func serviceName(i int) string { return fmt.Sprintf("team/prod/service-%d", i) }
+
+// until is when a change is taken back, now and then.
+func (u *users) until() int64 {
+	if !u.w.chance(4) {
+		return 0
+	}
+	return u.w.now.Add(u.w.upTo(20 * time.Minute)).UnixMilli()
 }
 
 // anyJob is one that is there, or not yet, or no longer.
@@ -94,12 +118,12 @@ func (u *users) anyJob() string {
 	case 1:
 		return fmt.Sprintf("team/prod/batch-%d", rng.IntN(batches))
 	}
-	return fmt.Sprintf("team/prod/service-%d", rng.IntN(services))
+	return u.anyService()
 }
 
 // runCron starts runs of a cron by hand.
-func (u *users) runCron(job string) {
-	u.ask(core.StartRuns{Job: job, Runs: make([]core.NewRun, 1+u.w.rng.IntN(3))})
+func (u *users) runCron(job string) core.Op {
+	return core.StartRuns{Job: job, Runs: make([]core.NewRun, 1+u.w.rng.IntN(3))}
 }
 
 // revision is what a user who looked at a job says it has: mostly nothing, now
@@ -129,15 +153,19 @@ func commanded(spec *api.Spec, b behaviour) *api.Spec {
 	return spec
 }
 
-func (u *users) put(spec *api.Spec) {
+func (u *users) put(spec *api.Spec) core.Op {
+	return core.PutJob{Spec: spec, Canonical: canonical(spec), Supersede: u.w.chance(2), Resume: u.w.chance(2)}
+}
+
+func canonical(spec *api.Spec) []byte {
 	if problems := spec.Validate(); len(problems) > 0 {
 		panic(fmt.Sprint(problems))
 	}
-	canonical, err := spec.Canonical()
+	b, err := spec.Canonical()
 	if err != nil {
 		panic(err)
 	}
-	u.ask(core.PutJob{Spec: spec, Canonical: canonical, Supersede: u.w.chance(2)})
+	return b
 }
 
 func (u *users) ask(op core.Op) {

@@ -17,6 +17,7 @@ func (u *users) service(job string) *api.Spec {
 		spec.Health = &api.Health{TCP: &api.TCPCheck{Port: "http"}}
 	}
 	u.placement(spec)
+	u.ready(spec)
 	u.update(spec)
 	return commanded(spec, u.doing(spec))
 }
@@ -58,19 +59,81 @@ func (u *users) placement(spec *api.Spec) {
 	}
 }
 
-// update says how a spec is deployed, and its tasks stopped.
-func (u *users) update(spec *api.Spec) {
+// ready says when an instance is, and how it is stopped.
+func (u *users) ready(spec *api.Spec) {
 	rng := u.w.rng
-	spec.Update = &api.Update{StopFirst: rng.IntN(3) == 0}
-	if rng.IntN(2) == 0 {
-		spec.Update.Deadline = api.Duration(time.Duration(1+rng.IntN(5)) * time.Minute)
-	}
 	if rng.IntN(4) == 0 {
 		after := api.Duration(time.Duration(rng.IntN(20)) * time.Second)
 		spec.Ready = &api.Ready{After: &after}
 	}
 	if rng.IntN(4) == 0 {
 		spec.Stop = &api.Stop{Drain: api.Duration(5 * time.Second)}
+	}
+	if rng.IntN(4) == 0 {
+		spec.Unreachable = &api.Unreachable{Never: rng.IntN(2) == 0}
+		if !spec.Unreachable.Never {
+			spec.Unreachable.ReplaceAfter = api.Duration(time.Duration(1+rng.IntN(120)) * time.Second)
+		}
+	}
+}
+
+// update says how a spec is deployed: by any strategy.
+func (u *users) update(spec *api.Spec) {
+	rng := u.w.rng
+	up := &api.Update{}
+	switch rng.IntN(4) {
+	case 0:
+		up.Strategy = api.StrategyBlueGreen
+		keep := api.Duration(time.Duration(5+rng.IntN(900)) * time.Second)
+		up.Keep = &keep
+	case 1:
+		up.Strategy = api.StrategyCanary
+		u.canary(up)
+	default:
+		u.rolling(up)
+	}
+	if rng.IntN(2) == 0 {
+		up.Deadline = api.Duration(time.Duration(1+rng.IntN(5)) * time.Minute)
+	}
+	if rng.IntN(2) == 0 {
+		retries := rng.IntN(3)
+		up.Retries = &retries
+	}
+	if rng.IntN(4) == 0 {
+		up.Failures = "25%"
+	}
+	if rng.IntN(8) == 0 {
+		up.Pulse = api.Duration(time.Duration(1+rng.IntN(3)) * time.Minute)
+	}
+	up.OnFailure = []api.OnFailure{"", "", api.FailurePauses, api.FailureStops}[rng.IntN(4)]
+	spec.Update = up
+}
+
+func (u *users) rolling(up *api.Update) {
+	rng := u.w.rng
+	up.Batch = []api.Portions{nil, {"1"}, {"50%"}, {"100%"}, {"1", "2"}}[rng.IntN(5)]
+	up.StopFirst = rng.IntN(3) == 0
+	if !up.StopFirst {
+		up.Surge = []api.Portion{"", "1", "50%"}[rng.IntN(3)]
+	}
+	up.MaxUnavailable = []api.Portion{"", "", "1", "50%"}[rng.IntN(4)]
+}
+
+func (u *users) canary(up *api.Update) {
+	rng := u.w.rng
+	up.StopFirst = rng.IntN(4) == 0
+	for i := range 1 + rng.IntN(2) {
+		step := api.Step{Instances: []api.Portion{"1", "50%"}[i], Manual: rng.IntN(4) == 0}
+		if rng.IntN(2) == 0 {
+			step.Bake = api.Duration(time.Duration(1+rng.IntN(60)) * time.Second)
+		}
+		if rng.IntN(4) > 0 {
+			step.Checks = &api.Checks{Failures: []api.Portion{"", "0"}[rng.IntN(2)], Healthy: rng.IntN(4) == 0}
+			if rng.IntN(4) > 0 {
+				step.Checks.Gate = &api.Gate{URL: "http://gate/", Interval: api.Duration(5 * time.Second), Deadline: api.Duration(3 * time.Minute)}
+			}
+		}
+		up.Steps = append(up.Steps, step)
 	}
 }
 

@@ -72,8 +72,11 @@ type Failure struct {
 
 func (f *Failure) Error() string {
 	o := f.Options
-	return fmt.Sprintf("%s\nafter step %d; play it again with\n  go test ./scheduler/sim -run TestSeeds -sim.seed %d -sim.agents %d -sim.steps %d -v\n\nthe last steps were\n  %s",
-		f.What, f.Step, o.Seed, o.Agents, o.Steps, strings.Join(f.Recent, "\n  "))
+	again := fmt.Sprintf("play it again with\n  go test ./scheduler/sim -run TestSeeds -sim.seed %d -sim.agents %d -sim.steps %d -v", o.Seed, o.Agents, o.Steps)
+	if o.Script != nil {
+		again = "of a script"
+	}
+	return fmt.Sprintf("%s\nafter step %d; %s\n\nthe last steps were\n  %s", f.What, f.Step, again, strings.Join(f.Recent, "\n  "))
 }
 
 // failed is thrown by checks and caught by Run.
@@ -273,6 +276,7 @@ func (w *world) settle() {
 		}
 		w.settleEffects()
 		w.users.retry()
+		w.users.tend()
 		w.reactivateAll()
 		if rounds%16 == 0 && w.checks.atRest() {
 			break
@@ -299,10 +303,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// settleMost is how long after the last fault all must be well: a deploy may
-// take its deadline and its way back, and a clock may stand still for as long
-// as it was ahead.
-const settleMost = 75 * time.Minute
+// settleMost is how long after the last fault all must be well: each step of a
+// deploy may take its deadline, and so may its way back; at half the speed while
+// a clock that was ahead is waited for.
+const settleMost = 150 * time.Minute
 
 // settleEffects performs what the model wants.
 func (w *world) settleEffects() {
