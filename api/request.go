@@ -62,6 +62,9 @@ type WrittenDeploy struct {
 	Changed bool `json:"changed"`
 	// Created: the job is new.
 	Created bool `json:"created,omitempty"`
+	// Began: the write began the deploy, as the answer's status says. Where it did
+	// not but changed something, that needed no deploy, such as a scale.
+	Began bool `json:"-"`
 	// Revision of the job afterwards: what If-Match takes.
 	Revision uint64 `json:"revision,omitempty"`
 	// Warnings say what was accepted although it may not be meant.

@@ -138,7 +138,7 @@ func (a *app) deployFile(ctx context.Context, path string, f deployFlags) error 
 	if err != nil {
 		return a.inTheWay(err)
 	}
-	if spec := &jobs[0].Spec; spec.Kind == api.KindService && w.Changed && !w.Created && w.State.Over() && w.Kind != api.DeployInPlace {
+	if w.Changed && !w.Began && w.State.Over() {
 		return a.scaled(w)
 	}
 	return a.begun(ctx, c, w, f.wait)

@@ -50,7 +50,7 @@ func (a *app) succeeded(end *api.Deploy) error {
 		return nil
 	}
 	text := fmt.Sprintf("Deploy %d of %s %s", end.Number, end.Job, a.state(ended(string(end.State))))
-	if end.State == api.DeploySucceeded && end.Instances > 0 && end.Kind != api.DeployInPlace {
+	if end.State == api.DeploySucceeded && end.Updated > 0 && end.Kind != api.DeployInPlace { // none are once a later one was begun
 		text += fmt.Sprintf(": %d of %d instances ready, in %s", end.Updated, end.Instances, a.took(&end.CreatedAt, end.EndedAt))
 	}
 	if reason := strings.TrimSuffix(oneLine(end.Reason), "."); reason != "" {

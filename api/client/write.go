@@ -63,7 +63,13 @@ func (c *Client) writeOnce(ctx context.Context, r request, into any) error {
 	if err != nil {
 		return err
 	}
-	return decode(resp, into)
+	if err := decode(resp, into); err != nil {
+		return err
+	}
+	if d, is := into.(*api.WrittenDeploy); is {
+		d.Began = resp.StatusCode == http.StatusCreated
+	}
+	return nil
 }
 
 // worthRepeating says whether the same request may well be answered otherwise:
