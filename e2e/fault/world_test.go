@@ -137,12 +137,20 @@ func (w *world) write() {
 	w.whole.Cleanup(w.held)
 }
 
-// leader is the scheduler that is subscribed to Mesos.
+// leader is the scheduler that is subscribed to Mesos, and says that it leads.
 func (w *world) leader() *scheduler {
 	w.Helper()
 	var leader *scheduler
 	eventually(w.T, "a scheduler leads", func() (err error) {
-		leader, err = w.subscribed()
+		if leader, err = w.subscribed(); err != nil {
+			return err
+		}
+		ctx, cancel := quickly()
+		defer cancel()
+		part, err := leader.Scheduler(ctx)
+		if err == nil && part.Role != api.RoleLeader {
+			err = fmt.Errorf("%s is subscribed, and takes itself for a %s", leader.name, part.Role)
+		}
 		return err
 	})
 	return leader
