@@ -15,7 +15,7 @@ func TestFollow_BeforeTheJournalIsLoaded(t *testing.T) {
 	e := New(Options{})
 	_, err := e.Follow("abcd-7-0")
 	require.ErrorIs(t, err, ErrUnavailable)
-	e.events.begin("abcd", 3, nil, 10)
+	e.events.begin("abcd", wholeEntry(3), nil, 10)
 	_, err = e.Follow("abcd-7-0")
 	require.NoError(t, err)
 	var gone *GoneError
@@ -29,7 +29,7 @@ func TestFollow_OfAStandbyBeforeItsJournalIsLoaded(t *testing.T) {
 	e := New(Options{Journal: new(memory.Storage).Open(), Lease: new(leases.Election).Open("a")})
 	_, err := e.Follow("")
 	require.ErrorIs(t, err, ErrUnavailable)
-	e.events.begin("abcd", 3, nil, 10)
+	e.events.begin("abcd", wholeEntry(3), nil, 10)
 	_, err = e.Follow("")
 	require.NoError(t, err)
 }

@@ -42,6 +42,14 @@ func (id EventID) after(index uint64, ordinal int) bool {
 	return id.Index > index || id.Index == index && id.Ordinal > ordinal
 }
 
+// wholeEntry is after all events of an entry, and before those of the next.
+func wholeEntry(index uint64) EventID {
+	if index == 0 {
+		return EventID{}
+	}
+	return EventID{Index: index, Ordinal: 1<<31 - 1}
+}
+
 // Published is a durable event.
 type Published struct {
 	ID    EventID
@@ -96,22 +104,21 @@ func (l *eventLog) append(events []Published, through uint64) {
 }
 
 // begin takes in what a journal held when it was loaded up to an entry: events
-// after the entry dropped. When it was loaded before, the log goes on where it
-// was, unless events between are missing: then it begins anew.
-func (l *eventLog) begin(incarnation string, dropped uint64, held []Published, through uint64) {
+// after dropped, whose incarnation does not matter. When it was loaded before,
+// the log goes on where it was, unless events between are missing: then it begins
+// anew.
+func (l *eventLog) begin(incarnation string, dropped EventID, held []Published, through uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	first := l.dropped.Incarnation == ""
-	if !first && l.dropped.Incarnation == incarnation && dropped <= l.through {
+	if !first && l.dropped.Incarnation == incarnation && dropped.Index <= l.through {
 		i := sort.Search(len(held), func(i int) bool { return held[i].ID.Index > l.through })
 		l.append(held[i:], through)
 		return
 	}
 	l.through = through
-	l.dropped = EventID{Incarnation: incarnation, Index: dropped}
-	if dropped > 0 {
-		l.dropped.Ordinal = 1<<31 - 1
-	}
+	l.dropped = dropped
+	l.dropped.Incarnation = incarnation
 	if first {
 		l.origin = l.dropped
 		if n := len(held); n > 0 {

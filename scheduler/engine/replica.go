@@ -20,8 +20,9 @@ type replica struct {
 	index   uint64 // of the last entry that was passed, or that this scheduler wrote
 	lastKey string // of the records that were passed
 
-	first uint64 // index of the first entry of the load, 0 when there is none
-	held  []Published
+	holds   bool    // an entry was passed in this load
+	dropped EventID // the last event before those that are held
+	held    []Published
 
 	names names
 }
@@ -105,7 +106,7 @@ func (r *replica) Apply(group []*record.Entry) error {
 		incarnation = v.Cluster().GetIncarnation()
 	})
 	if incarnation != "" {
-		r.e.events.begin(incarnation, 0, nil, 0)
+		r.e.events.begin(incarnation, EventID{}, nil, 0)
 		r.e.events.publish(published(incarnation, group), r.index)
 	}
 	return nil
@@ -131,14 +132,13 @@ func (r *replica) finish(at journal.Position) {
 	v.Index, v.Epoch, v.Loaded = at.Index-1, max(v.Epoch, at.Epoch), true
 	r.index = v.Index
 	if c := v.Cluster(); c != nil {
-		before := v.Index
-		if r.first > 0 {
-			before = r.first - 1
+		if !r.holds {
+			r.dropped = wholeEntry(v.Index)
 		}
 		for i := range r.held {
 			r.held[i].ID.Incarnation = c.Incarnation
 		}
-		r.e.events.begin(c.Incarnation, before, r.held, v.Index)
+		r.e.events.begin(c.Incarnation, r.dropped, r.held, v.Index)
 	}
 	r.e.publish(v)
 	r.loading, r.held, r.lastKey = nil, nil, ""
@@ -146,19 +146,25 @@ func (r *replica) finish(at journal.Position) {
 
 // hold keeps the events of a group until all is loaded.
 func (r *replica) hold(group []*record.Entry) {
-	if r.first == 0 {
-		r.first = group[0].GetIndex()
+	if !r.holds {
+		r.holds, r.dropped = true, eventBefore(group[0])
 	}
 	last := group[len(group)-1]
 	r.index, r.loading.Epoch = last.GetIndex(), last.GetEpoch()
 	r.held = append(r.held, published("", group)...)
 	if extra := len(r.held) - r.e.opts.EventsKeep; extra > r.e.opts.EventsKeep/4 {
+		r.dropped = r.held[extra-1].ID
 		r.held = append([]Published(nil), r.held[extra:]...)
-		r.first = r.held[0].ID.Index + 1 // of which some may be missing
-		for len(r.held) > 0 && r.held[0].ID.Index < r.first {
-			r.held = r.held[1:]
-		}
 	}
+}
+
+// eventBefore is the last event before an entry, as it tells; or as far as it may
+// be where it does not.
+func eventBefore(first *record.Entry) EventID {
+	if first.GetEventBefore() == 0 {
+		return wholeEntry(first.GetIndex() - 1)
+	}
+	return EventID{Index: first.GetEventBefore(), Ordinal: int(first.GetEventBeforeOrdinal())}
 }
 
 // change is one record, decoded; nil when it is deleted.

@@ -282,6 +282,8 @@ func (w *writer) entry(batch []effects) (*record.Entry, error) {
 		entry.Puts = append(entry.Puts, &record.Put{Key: key, Value: value})
 	}
 	entry.Epoch, entry.Index = w.l.position.Epoch, w.l.position.Index
+	before := w.e.events.last()
+	entry.EventBefore, entry.EventBeforeOrdinal = before.Index, uint32(before.Ordinal)
 	return entry, nil
 }
 
@@ -390,7 +392,7 @@ func (w *writer) show(group []*record.Entry, batch []effects) {
 		incarnation = v.Cluster().GetIncarnation()
 	})
 	e.replica.index = w.l.position.Index - 1
-	e.events.begin(incarnation, 0, nil, 0)
+	e.events.begin(incarnation, EventID{}, nil, 0)
 	events := identify(incarnation, group, batch)
 	e.Stats.published(events)
 	e.events.publish(events, w.l.position.Index-1)

@@ -70,8 +70,8 @@ func (a *Assembler) Add(e *record.Entry) ([]*record.Entry, error) {
 // Last returns epoch and index of the entry added last, in a whole group or not.
 func (a *Assembler) Last() Position { return a.last }
 
-// entryOverhead bounds what an entry's own fields take: index, epoch, continued, at.
-const entryOverhead = 3*(1+10) + 2
+// entryOverhead bounds what an entry's own fields take: index, epoch, at, the event before; continued.
+const entryOverhead = 5*(1+10) + 2
 
 // Split cuts an entry into a group of entries of at most maxBytes encoded each, all but the last
 // marked continued, with consecutive indices from the entry's own. Puts come before deletes and
@@ -80,6 +80,7 @@ const entryOverhead = 3*(1+10) + 2
 func Split(entry *record.Entry, maxBytes int) ([]*record.Entry, error) {
 	if proto.Size(entry) <= maxBytes {
 		whole := shallow(entry, entry.GetIndex())
+		whole.EventBefore, whole.EventBeforeOrdinal = entry.GetEventBefore(), entry.GetEventBeforeOrdinal()
 		whole.Puts, whole.Deletes, whole.Events = entry.GetPuts(), entry.GetDeletes(), entry.GetEvents()
 		return []*record.Entry{whole}, nil
 	}
@@ -127,6 +128,9 @@ func (s *splitter) room(n int, what string, args ...any) error {
 		s.part.Continued = true
 	}
 	s.part = shallow(s.entry, s.entry.GetIndex()+uint64(len(s.parts)))
+	if len(s.parts) == 0 {
+		s.part.EventBefore, s.part.EventBeforeOrdinal = s.entry.GetEventBefore(), s.entry.GetEventBeforeOrdinal()
+	}
 	s.parts = append(s.parts, s.part)
 	s.used = entryOverhead + n
 	return nil

@@ -17,7 +17,7 @@ func TestSplit_KeepsOrderAndLimit(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		whole := &record.Entry{Index: 7 + seed, Epoch: 1 << 40, At: 1 << 45}
+		whole := &record.Entry{Index: 7 + seed, Epoch: 1 << 40, At: 1 << 45, EventBefore: seed, EventBeforeOrdinal: 1<<31 - 1}
 		for i := range rng.IntN(40) {
 			whole.Puts = append(whole.Puts, &record.Put{Key: fmt.Sprintf("task/%d", i), Value: make([]byte, rng.IntN(300))})
 		}
@@ -31,7 +31,8 @@ func TestSplit_KeepsOrderAndLimit(t *testing.T) {
 		parts, err := journal.Split(whole, maxBytes)
 		require.NoError(t, err)
 		require.NoError(t, journal.Check(parts, journal.Position{Epoch: whole.Epoch, Index: whole.Index}))
-		joined := &record.Entry{Index: whole.Index, Epoch: whole.Epoch, At: whole.At}
+		joined := &record.Entry{Index: whole.Index, Epoch: whole.Epoch, At: whole.At,
+			EventBefore: parts[0].EventBefore, EventBeforeOrdinal: parts[0].EventBeforeOrdinal}
 		for i, p := range parts {
 			require.LessOrEqual(t, proto.Size(p), maxBytes)
 			require.Equal(t, whole.At, p.At)

@@ -400,16 +400,21 @@ func (TaskState) EnumDescriptor() ([]byte, []int) {
 // Entry is the unit of durability: what one step, or a few steps written
 // together, changed. Replaying it needs no logic.
 type Entry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`         // 1, 2, 3 … without gaps
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`         // the writer's
-	Continued     bool                   `protobuf:"varint,3,opt,name=continued,proto3" json:"continued,omitempty"` // more entries of the same group follow
-	Puts          []*Put                 `protobuf:"bytes,4,rep,name=puts,proto3" json:"puts,omitempty"`
-	Deletes       []string               `protobuf:"bytes,5,rep,name=deletes,proto3" json:"deletes,omitempty"`
-	Events        [][]byte               `protobuf:"bytes,6,rep,name=events,proto3" json:"events,omitempty"` // each an encoded Event, published in this order
-	At            int64                  `protobuf:"varint,7,opt,name=at,proto3" json:"at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Index     uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`         // 1, 2, 3 … without gaps
+	Epoch     uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`         // the writer's
+	Continued bool                   `protobuf:"varint,3,opt,name=continued,proto3" json:"continued,omitempty"` // more entries of the same group follow
+	Puts      []*Put                 `protobuf:"bytes,4,rep,name=puts,proto3" json:"puts,omitempty"`
+	Deletes   []string               `protobuf:"bytes,5,rep,name=deletes,proto3" json:"deletes,omitempty"`
+	Events    [][]byte               `protobuf:"bytes,6,rep,name=events,proto3" json:"events,omitempty"` // each an encoded Event, published in this order
+	At        int64                  `protobuf:"varint,7,opt,name=at,proto3" json:"at,omitempty"`
+	// Of the first entry of a group: where the last event before it is, so that
+	// whoever finds no earlier entry knows which event is the last that is gone.
+	// Index 0: there is none, or that is not known.
+	EventBefore        uint64 `protobuf:"varint,8,opt,name=event_before,json=eventBefore,proto3" json:"event_before,omitempty"`                        // index of its entry
+	EventBeforeOrdinal uint32 `protobuf:"varint,9,opt,name=event_before_ordinal,json=eventBeforeOrdinal,proto3" json:"event_before_ordinal,omitempty"` // in that entry
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
@@ -487,6 +492,20 @@ func (x *Entry) GetEvents() [][]byte {
 func (x *Entry) GetAt() int64 {
 	if x != nil {
 		return x.At
+	}
+	return 0
+}
+
+func (x *Entry) GetEventBefore() uint64 {
+	if x != nil {
+		return x.EventBefore
+	}
+	return 0
+}
+
+func (x *Entry) GetEventBeforeOrdinal() uint32 {
+	if x != nil {
+		return x.EventBeforeOrdinal
 	}
 	return 0
 }
@@ -2537,7 +2556,7 @@ var File_scheduler_record_record_proto protoreflect.FileDescriptor
 
 const file_scheduler_record_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1dscheduler/record/record.proto\x12\x11perigee.record.v1\"\xbf\x01\n" +
+	"\x1dscheduler/record/record.proto\x12\x11perigee.record.v1\"\x94\x02\n" +
 	"\x05Entry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1c\n" +
@@ -2545,7 +2564,9 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x04puts\x18\x04 \x03(\v2\x16.perigee.record.v1.PutR\x04puts\x12\x18\n" +
 	"\adeletes\x18\x05 \x03(\tR\adeletes\x12\x16\n" +
 	"\x06events\x18\x06 \x03(\fR\x06events\x12\x0e\n" +
-	"\x02at\x18\a \x01(\x03R\x02at\"-\n" +
+	"\x02at\x18\a \x01(\x03R\x02at\x12!\n" +
+	"\fevent_before\x18\b \x01(\x04R\veventBefore\x120\n" +
+	"\x14event_before_ordinal\x18\t \x01(\rR\x12eventBeforeOrdinal\"-\n" +
 	"\x03Put\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"\x98\x01\n" +

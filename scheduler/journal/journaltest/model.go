@@ -195,6 +195,9 @@ func randomGroup(rng *rand.Rand, at journal.Position) []*record.Entry {
 	group := make([]*record.Entry, 1+rng.IntN(5)/2)
 	for i := range group {
 		e := &record.Entry{Index: at.Index + uint64(i), Epoch: at.Epoch, Continued: i < len(group)-1, At: rng.Int64N(1 << 42)}
+		if i == 0 { // by which consumers of events resume where the oldest kept entry begins
+			e.EventBefore, e.EventBeforeOrdinal = rng.Uint64N(at.Index), rng.Uint32N(3)
+		}
 		for range rng.IntN(6) {
 			e.Puts = append(e.Puts, &record.Put{Key: randomKey(rng), Value: randomBytes(rng, 400)})
 		}
