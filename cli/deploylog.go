@@ -36,6 +36,9 @@ func (l *deployLog) see(d *api.Deploy) []news {
 	was := l.last
 	l.last = d
 	var lines []news
+	if was == nil && d.State.Over() {
+		return nil // how it ended is told at the end
+	}
 	if was == nil {
 		lines = append(lines, news{text: l.began(d)})
 		was = &api.Deploy{Rollout: &api.Rollout{}}

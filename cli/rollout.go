@@ -203,7 +203,7 @@ func (v *rolloutView) current() string {
 	case api.PhasePromotion:
 		return moved + v.paint(yellow, "waits to be promoted")
 	case api.PhaseKeeping:
-		return moved + v.paint(green, "serve") + v.left("; the old set is kept for ", r.Until, " more")
+		return fmt.Sprintf("%d of %d ", r.Target, d.Instances) + v.paint(green, "serve") + v.left("; the old set is kept for ", r.Until, " more")
 	}
 	return "to " + strings.TrimSuffix(moved+v.counts(), ": ")
 }
@@ -270,7 +270,7 @@ func (v *rolloutView) foot(width int) []string {
 			fmt.Sprintf("; `perigee resume %s --deploy` has it go on%s", d.Job, v.undo()))
 	}
 	if waits := v.waits(); waits != "" {
-		lines = append(lines, wrap("waits: "+waits, width, 3)...)
+		lines = append(lines, "waits: "+waits)
 	}
 	switch {
 	case r.Deadline == nil:
@@ -291,7 +291,11 @@ func (v *rolloutView) foot(width int) []string {
 	case r.Phase == api.PhaseKeeping:
 		lines = append(lines, fmt.Sprintf("`perigee rollback %s` switches back at once", d.Job))
 	}
-	return lines
+	var wrapped []string
+	for _, line := range lines {
+		wrapped = append(wrapped, wrap(line, width, 3)...)
+	}
+	return wrapped
 }
 
 func (v *rolloutView) undo() string {

@@ -126,13 +126,30 @@ func clip(s string, room int) string {
 func wrap(s string, width, most int) []string {
 	var lines []string
 	for width > 20 && columns(s) > width-1 && len(lines) < most-1 {
-		cut := strings.LastIndexByte(s[:len(clip(s, width-1))-len("…")], ' ')
+		cut := strings.LastIndexByte(s[:fits(s, width-1)], ' ')
 		if cut <= 0 || strings.TrimSpace(s[:cut]) == "" {
 			break
 		}
 		lines, s = append(lines, s[:cut]), "  "+s[cut+1:]
 	}
 	return append(lines, s)
+}
+
+// fits is how many bytes of a line, colours included, so many columns have room
+// for.
+func fits(s string, room int) int {
+	for i := 0; i < len(s); {
+		if code := escape.FindStringIndex(s[i:]); code != nil && code[0] == 0 {
+			i += code[1]
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if room -= columnsOf(r); room < 0 {
+			return i
+		}
+		i += n
+	}
+	return len(s)
 }
 
 // controls are what steers a terminal, as it comes in what programs write.
