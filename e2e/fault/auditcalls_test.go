@@ -19,6 +19,7 @@ type calls struct {
 	launched   map[string]exchange.Line
 	killed     map[string]exchange.Line
 	ended      map[string]exchange.Line // the first terminal update of each task
+	away       map[string]exchange.Line // the first that says its agent cannot be reached
 	states     map[string]string        // of updates, by uuid
 }
 
@@ -30,7 +31,7 @@ const inFlight = 500 * time.Millisecond
 func (w *world) judge(lines []exchange.Line) (*calls, error) {
 	c := &calls{journal: w.journal, streams: map[string]string{}, subscribed: map[*epoch]uint64{},
 		launched: map[string]exchange.Line{}, killed: map[string]exchange.Line{}, ended: map[string]exchange.Line{},
-		states: map[string]string{}}
+		away: map[string]exchange.Line{}, states: map[string]string{}}
 	for _, l := range lines {
 		if err := c.take(l); err != nil {
 			return nil, violated("at %s %s said %s %v: %w", l.At.Format("15:04:05.000000"), c.streams[l.Stream], l.Kind, l.Tasks, err)
@@ -44,6 +45,9 @@ func (c *calls) take(l exchange.Line) error {
 		task := l.Tasks[0].ID
 		if _, again := c.ended[task]; ended[l.State] && !again {
 			c.ended[task] = l
+		}
+		if _, again := c.away[task]; l.State == "TASK_UNREACHABLE" && !again {
+			c.away[task] = l
 		}
 		c.states[l.UUID] = l.State
 		return nil
@@ -208,8 +212,8 @@ func (c *calls) accounted(t *record.Task) error {
 		}
 	case !launched && t.State != record.TaskState_TASK_STATE_LOST:
 		return violated("task %s is %v (%s), and Mesos was never told to launch it", t.Id, t.State, t.Message)
-	case launched && !over:
-		return violated("task %s is %v (%s), and Mesos never said that it ended", t.Id, t.State, t.Message)
+	case launched && !over: // or it was replaced, and is killed should it return
+		return fmt.Errorf("task %s is %v (%s), and Mesos never said that it ended", t.Id, t.State, t.Message)
 	case t.State == record.TaskState_TASK_STATE_KILLED && !killed:
 		return violated("task %s was killed, says the journal, and Mesos was never told to", t.Id)
 	case t.State == record.TaskState_TASK_STATE_FINISHED && end.State != "TASK_FINISHED":
@@ -234,6 +238,9 @@ func (c *calls) apart(until time.Time) error {
 		l := live{t.Id, from.At, until}
 		if end, over := c.ended[t.Id]; over {
 			l.to = end.At
+		}
+		if away, was := c.away[t.Id]; was && t.State == record.TaskState_TASK_STATE_LOST && t.Job == lone {
+			l.to = away.At // as the job has chosen
 		}
 		of := fmt.Sprintf("%s/%s%d", t.Job, t.Run, t.Instance)
 		lives[of] = append(lives[of], l)

@@ -22,6 +22,7 @@ func TestFaults(t *testing.T) {
 		{"ZooKeeperNodesKilled", zooKeeperNodesKilled},
 		{"MasterRestarted", masterRestarted},
 		{"AgentRestarted", agentRestarted},
+		{"AgentLost", agentLost},
 		{"ExecutorKilled", executorKilled},
 		{"HandedOver", handedOver},
 		{"RollingRestart", rollingRestart},

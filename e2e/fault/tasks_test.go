@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -48,6 +49,51 @@ func agentRestarted(w *world) {
 	after, _ := w.living(web)
 	require.Equal(w, before, after, "tasks were replaced")
 	require.NoError(w, pids())
+}
+
+// An agent that is away for longer than Mesos waits. The task of the job that
+// does not wait either is replaced, and killed when its agent is back; all others
+// go on.
+func agentLost(w *world) {
+	w.held() // whose scaling down would wait for the agent
+	before, pids := w.living(web)
+	replaced, _ := w.living(lone)
+	all := w.effectsOf(lone)
+	at := slices.IndexFunc(all, func(e effect) bool { return e.task == replaced[0] })
+	agent := w.agentOf(replaced[0])
+	w.mesos.order("stop " + agent)
+	eventually(w.T, "the task is replaced", func() error {
+		if n := len(w.effectsOf(lone)); n != len(all)+1 {
+			return fmt.Errorf("%d tasks started, %d before", n, len(all))
+		}
+		return nil
+	})
+	require.True(w, program.Alive(all[at].pid), "nobody can reach it")
+	w.mesos.order("start " + agent)
+	eventually(w.T, "the task that was replaced is killed", func() error {
+		if program.Alive(all[at].pid) {
+			return errors.New("it lives")
+		}
+		return nil
+	})
+	w.awaitReady(lone, 1)
+	w.awaitReady(web, 3)
+	after, _ := w.living(web)
+	require.Equal(w, before, after, "tasks were replaced")
+	require.NoError(w, pids())
+	w.write()
+}
+
+// agentOf is the name of the agent that a task is on.
+func (w *world) agentOf(id string) string {
+	w.Helper()
+	all, err := w.tasks()
+	require.NoError(w, err)
+	at := slices.IndexFunc(all, func(t api.Task) bool { return t.ID == id })
+	require.GreaterOrEqual(w, at, 0, "task %s has ended", id)
+	n, err := strconv.Atoi(all[at].Host[strings.LastIndex(all[at].Host, ".")+1:]) // the agents are 127.0.0.1 and so on
+	require.NoError(w, err)
+	return w.mesos.agents[n-1]
 }
 
 func executorKilled(w *world) {

@@ -39,6 +39,7 @@ const (
 	sums    = "web/test/sums"    // runs that users start all the time
 	tick    = "web/test/tick"    // a cron that fires every other second
 	gated   = "web/test/gated"   // runs that are held until a file appears
+	lone    = "web/test/lone"    // a service whose task is replaced when its agent is away
 	idle    = "web/test/idle"    // only written to
 )
 
@@ -97,6 +98,7 @@ func (w *world) deployAll() {
 	for _, spec := range []*api.Spec{
 		w.service(elastic, 1, "0"),
 		w.service(web, 3, "0"),
+		w.lone(),
 		{Job: sums, Kind: api.KindBatch, Command: w.effects.tell(), Resources: small(), Retries: 5,
 			Parameters: map[string]api.Parameter{"key": {}}},
 		{Job: gated, Kind: api.KindBatch, Command: w.effects.tell() + `; until test -e "$PARAM_GATE"; do sleep 0.05; done`,
@@ -115,6 +117,13 @@ func (w *world) service(job string, instances int, version string) *api.Spec {
 	after := api.Duration(300 * time.Millisecond)
 	return &api.Spec{Job: job, Ready: &api.Ready{After: &after}, Kind: api.KindService, Instances: &instances, Resources: small(),
 		Command: w.effects.tell() + "; exec sleep 1000000 # " + version}
+}
+
+// lone is a service that does not wait for an agent.
+func (w *world) lone() *api.Spec {
+	spec := w.service(lone, 1, "0")
+	spec.Unreachable = &api.Unreachable{ReplaceAfter: api.Duration(500 * time.Millisecond)}
+	return spec
 }
 
 func small() api.Resources { return api.Resources{CPUs: 0.05, Memory: 16 << 20} }

@@ -38,7 +38,7 @@ func run(dir, listen string, ports []string) error {
 		return err
 	}
 	opts := devcluster.Options{Dir: dir, Listen: listen, Ephemeral: true, AllocationInterval: 200 * time.Millisecond,
-		Logger: log, Exchanges: told}
+		AgentPingTimeout: time.Second, MaxAgentPingTimeouts: 3, Logger: log, Exchanges: told}
 	for _, port := range ports {
 		number, err := strconv.Atoi(port)
 		if err != nil {
