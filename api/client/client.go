@@ -50,8 +50,8 @@ func WithPatience(d time.Duration) Option { return func(c *Client) { c.patience 
 func WithUserAgent(agent string) Option { return func(c *Client) { c.agent = agent } }
 
 // WithLost has lost called whenever the stream of FollowDeploy or
-// FollowEndpoints is gone, and after each attempt to open it again that failed.
-// It may be called by several goroutines at a time.
+// FollowEndpoints is gone and an attempt to open it again failed. It may be
+// called by several goroutines at a time.
 func WithLost(lost func(error)) Option { return func(c *Client) { c.lost = lost } }
 
 // New returns a client of the scheduler at base, http://HOST:PORT. It does not

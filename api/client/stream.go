@@ -132,7 +132,9 @@ func (c *Client) states(ctx context.Context, path string, see func(data string) 
 		case forGood(err):
 			return err
 		}
-		c.lost(err)
+		if s == nil {
+			c.lost(err)
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

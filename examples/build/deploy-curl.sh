@@ -14,8 +14,8 @@ deploys=${PERIGEE_API:-http://127.0.0.1:7300}/v1/jobs/$job/deploys
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
 
-# field NAME: of the last answer, where it stands first.
-field() { grep -o "\"$1\": *\"\?[^\",}]*" "$answer" | head -n 1 | sed 's/^[^:]*: *"\{0,1\}//'; }
+# field NAME: of the last answer, where it stands first; nothing when it is absent.
+field() { { grep -o "\"$1\": *\"\?[^\",}]*" "$answer" || true; } | head -n 1 | sed 's/^[^:]*: *"\{0,1\}//'; }
 
 # With the same key, the same request is executed once, however often it is sent: so
 # it may be sent again when the connection was lost, or nobody could write.
