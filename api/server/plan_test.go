@@ -74,3 +74,13 @@ func TestPlan_OfWhatIsNoSpecIsRefusedAsADeployOfItIs(t *testing.T) {
 		require.Equal(t, put.body, planned.body, name)
 	}
 }
+
+func TestPlan_OfAStandbyIsTheLeaders(t *testing.T) {
+	t.Parallel()
+	leader, standby, _ := beginPair(t)
+	leader.put("web/prod/site", service)
+	standby.eventually("the standby has the job", func() bool { return standby.engine.View().Job("web/prod/site") != nil })
+	p := standby.plan("web/prod/site", strings.Replace(service, `"instances":2`, `"instances":3`, 1))
+	require.Equal(t, api.PlanScale, p.Action)
+	require.Equal(t, leader.plan("web/prod/site", strings.Replace(service, `"instances":2`, `"instances":3`, 1)), p)
+}
