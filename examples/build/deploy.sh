@@ -20,7 +20,9 @@ options=(--stage "$stage" --set "githash=$GIT_COMMIT" --yes --timeout "${TIMEOUT
 [ -z "${BUILD_URL:-}" ] || options+=(--link "build=$BUILD_URL")
 
 # What changes is part of the build's log. An exit status of 7 says that something does.
-"$perigee" plan "$file" --stage "$stage" --set "githash=$GIT_COMMIT" || [ $? -eq 7 ]
+plan=0
+"$perigee" plan "$file" --stage "$stage" --set "githash=$GIT_COMMIT" || plan=$?
+[ $plan -eq 0 ] || [ $plan -eq 7 ] || exit $plan
 
 # A build that is aborted ends the watching; the deploy would go on without it.
 "$perigee" deploy "$file" "${options[@]}" &
