@@ -105,6 +105,17 @@ func (a *app) printExplanation(e *explanation) error {
 	if d := j.LatestDeploy; d != nil && d.State != "succeeded" {
 		say("Deploy %d %s%s.", d.Number, strings.ReplaceAll(string(d.State), "_", " "), prefixed(": ", strings.TrimSuffix(d.Reason, ".")))
 	}
+	if d := j.LatestDeploy; d != nil && d.Rollout != nil {
+		told, rollout := *d, *d.Rollout
+		if len(e.Pending) > 0 {
+			rollout.Waits = "" // for that, which follows in full
+		}
+		told.Rollout = &rollout
+		v := &rolloutView{app: a, deploy: &told}
+		for _, line := range v.foot(a.width()) {
+			say("  %s", line)
+		}
+	}
 	for _, p := range e.Pending {
 		if err := a.printPending(p); err != nil {
 			return err
