@@ -338,9 +338,11 @@ func restingHeap(e *engine.Engine) uint64 {
 		index = e.View().Index
 	}
 	least := heap()
-	for range 4 {
+	for quiet := 0; quiet < 5; quiet++ {
 		time.Sleep(time.Second)
-		least = min(least, heap())
+		if now := heap(); now < least-least/100 {
+			least, quiet = now, 0
+		}
 	}
 	return least
 }
