@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -130,6 +131,9 @@ func (s *Server) askScheduler(ctx context.Context, address string) (*api.Schedul
 		return nil, err
 	}
 	answer, err := s.peers.RoundTrip(r)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("it does not answer within %s", askSchedulerTimeout)
+	}
 	if err != nil {
 		return nil, err
 	}
