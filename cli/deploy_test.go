@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -183,6 +184,37 @@ func TestDeploy_TimesOut(t *testing.T) {
 	require.Equal(t, codeTimedOut, code)
 	require.Contains(t, errs, "deploy 4 of web/devel/hello is still in progress after 300ms, and goes on")
 	require.Contains(t, errs, "perigee deploys web/devel/hello 4 --watch")
+}
+
+// TestDeploy_Interrupted: the same, and the exit status is that of Ctrl-C.
+func TestDeploy_Interrupted(t *testing.T) {
+	t.Parallel()
+	until := make(chan struct{})
+	r := answering(t, map[string]any{
+		"POST " + helloPath + "/deploys":         api.WrittenDeploy{Deploy: *underway(), Changed: true},
+		"GET " + helloPath + "/deploys/4/events": held{first: []*api.Deploy{underway()}, until: until},
+	})
+	t.Cleanup(func() { close(until) }) // before the server is closed, which waits for its answers
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &notify{part: "batch 1", then: cancel}
+	var errs bytes.Buffer
+	code := Run(ctx, []string{"deploy", file(t, oneJob), "--stage", "devel"},
+		Streams{In: strings.NewReader(""), Out: out, Err: &errs, Environ: []string{"PERIGEE_API=" + r.url}})
+	require.Equal(t, codeInterrupted, code)
+	require.Equal(t, "\ndeploy 4 of web/devel/hello goes on: `perigee deploys web/devel/hello 4 --watch` shows it, `perigee cancel web/devel/hello` ends it\n", errs.String())
+}
+
+// notify calls a function when something is written.
+type notify struct {
+	part string
+	then func()
+}
+
+func (n *notify) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(n.part)) {
+		n.then()
+	}
+	return len(b), nil
 }
 
 // TestDeploy_Begins: what is printed when nothing is waited for.

@@ -154,7 +154,7 @@ func TestKeeper_OneCommandForManyChanges(t *testing.T) {
 	gate, log := filepath.Join(dir, "gate"), filepath.Join(dir, "log")
 	require.NoError(t, os.Mkdir(gate, 0o700))
 	// The command stands still while the gate is there.
-	k := keep(t, fmt.Sprintf("while test -d %s; do sleep 0.01; done; echo ran >> %s", gate, log))
+	k := keep(t, fmt.Sprintf("echo begins >> %s; while test -d %s; do sleep 0.01; done; echo ends >> %[1]s", log, gate))
 	for n := range 5 {
 		k.updates <- services("web/prod/shop", n)
 	}
@@ -163,7 +163,7 @@ func TestKeeper_OneCommandForManyChanges(t *testing.T) {
 	require.NoError(t, os.Remove(gate))
 	require.Eventually(t, func() bool {
 		text, _ := os.ReadFile(log)
-		return string(text) == "ran\nran\n"
+		return string(text) == strings.Repeat("begins\nends\n", 2)
 	}, 30*time.Second, 5*time.Millisecond, "once for the first change, and once for the four after it")
 	text, err := os.ReadFile(k.keeper.File)
 	require.NoError(t, err)
