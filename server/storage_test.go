@@ -124,10 +124,12 @@ func TestZooKeeper_InReadOnlyMode(t *testing.T) {
 	const why = " is in read-only mode"
 	leader.refuses(servers[0].Address+why, servers[1].Address+": connection refused")
 	standby.refuses("who leads is not known", servers[0].Address+why)
-	require.Contains(t, standby.shows().NotWritable, why)
-	said := s.refused(3*time.Second, whole)
-	require.Contains(t, said, "journal.url")
-	require.Contains(t, said, servers[0].Address+why)
+	standby.eventually("it shows why", func() bool { return strings.Contains(standby.shows().NotWritable, why) })
+	s.eventually("one that starts says so", func() bool { // a busy server may take its time to
+		said := s.refused(3*time.Second, whole)
+		require.Contains(t, said, "journal.url")
+		return strings.Contains(said, servers[0].Address+why)
+	})
 	require.NoError(t, servers[1].Restart())
 	leader.accepts()
 	standby.accepts()
