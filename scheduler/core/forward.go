@@ -249,7 +249,7 @@ func (c *Core) tooManyFailed(r *rollout, n int) bool {
 		c.failDeploy(r, why+": "+lastWords(r, example))
 		return true
 	}
-	checks := r.update.Step(int(r.rec.Step)).Checks
+	checks := r.current().Checks
 	if checks == nil || checks.Failures == "" {
 		return false
 	}

@@ -181,11 +181,22 @@ func (c *Core) advanceGroup(g *deployGroup) {
 			return // its end is told
 		default:
 			c.editGroup(g).Members[i].Reason = reason
-			c.undoGroup(g, fmt.Sprintf("deploy %d of %s is %s: %s", m.Deploy, m.Job, StateName(state), reason))
+			c.undoGroup(g, fmt.Sprintf("deploy %d of %s %s: %s", m.Deploy, m.Job, endedAs(state), reason))
 			return
 		}
 	}
 	c.endGroup(g, deploySucceeded, "")
+}
+
+// endedAs says how a deploy ended, behind its name.
+func endedAs(state record.DeployState) string {
+	switch state {
+	case deployFailed:
+		return "failed"
+	case deployRolledBack:
+		return "was rolled back"
+	}
+	return "was " + StateName(state)
 }
 
 // memberState is the state of a deploy that may no longer be there.
@@ -278,7 +289,7 @@ func (c *Core) undoMember(g *deployGroup, i int) (wait bool) {
 	case j == nil || j.rec.Removing:
 	case state != deploySucceeded:
 		if state != deployRolledBack && state != deployCancelled && rec.Reason == "" {
-			rec.Reason = "is " + StateName(state)
+			rec.Reason = endedAs(state)
 		}
 		if m.Back == 0 && m.Deploy == 1 {
 			c.removeMember(j)

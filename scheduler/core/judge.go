@@ -9,7 +9,7 @@ import (
 // judgeStep looks whether a deploy's step is complete, and has the next begin;
 // or whether it takes too long.
 func (c *Core) judgeStep(r *rollout, n int, last bool) {
-	step := r.update.Step(int(r.rec.Step))
+	step := r.current()
 	switch {
 	case r.rec.SettledAt == 0:
 		interrupted := r.rec.Phase == phaseBaking

@@ -122,9 +122,19 @@ func (r *rollout) step(n int) (before, target int, last bool) {
 	return before, targets[i], last
 }
 
+// current returns the named step that the deploy is at, the zero Step for one of
+// batches. Where nothing ran before there is nothing to compare with, and so no
+// canary.
+func (r *rollout) current() api.Step {
+	if r.first() {
+		return api.Step{}
+	}
+	return r.update.Step(int(r.rec.Step))
+}
+
 // stepName is how people call the step.
 func (r *rollout) stepName() string {
-	if name := r.update.Step(int(r.rec.Step)).Name; name != "" {
+	if name := r.current().Name; name != "" {
 		return name
 	}
 	return fmt.Sprintf("batch %d", r.rec.Step+1)
