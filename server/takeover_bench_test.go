@@ -358,10 +358,10 @@ func BenchmarkTakeover(b *testing.B) {
 
 // restingHeap is what lives once what began a leadership is over: until then
 // updates are on their way, and compactions read older views. It is the least
-// that was seen when five seconds found nothing less.
+// that was seen when three seconds found nothing less.
 func restingHeap() uint64 {
 	least := heap()
-	for quiet := 0; quiet < 5; quiet++ {
+	for quiet := 0; quiet < 3; quiet++ {
 		time.Sleep(time.Second)
 		if now := heap(); now < least-least/100 {
 			least, quiet = now, 0
