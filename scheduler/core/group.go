@@ -174,7 +174,7 @@ func (c *Core) advanceGroup(g *deployGroup) {
 		if !m.Changed || m.Deploy == 0 {
 			continue
 		}
-		state, reason := c.memberState(m.Job, m.Deploy)
+		state, reason := c.memberState(g, m.Job, m.Deploy)
 		switch {
 		case state == deploySucceeded:
 		case !state.Terminal():
@@ -200,17 +200,23 @@ func endedAs(state record.DeployState) string {
 }
 
 // memberState is the state of a deploy that may no longer be there.
-func (c *Core) memberState(job string, number uint32) (record.DeployState, string) {
+func (c *Core) memberState(g *deployGroup, job string, number uint32) (record.DeployState, string) {
 	j := c.jobs[job]
 	if j == nil || j.rec.Removing {
 		return deployCancelled, "the job is removed"
 	}
 	d := j.deploy(number)
-	if d == nil {
+	switch {
+	case d == nil:
 		return deploySucceeded, "" // no longer kept: a later one has succeeded
+	case d.rec.Group != g.rec.Id:
+		return deployCancelled, anotherJob
 	}
 	return d.rec.State, d.rec.Reason
 }
+
+// anotherJob is why a group leaves a job alone that has a member's name.
+const anotherJob = "the job was removed, and another has its name"
 
 // beginMember deploys one job of a group.
 func (c *Core) beginMember(g *deployGroup, i int) *Error {
@@ -255,7 +261,7 @@ func (c *Core) unwindGroup(g *deployGroup) {
 			continue
 		}
 		if m.Rollback != 0 {
-			switch state, reason := c.memberState(m.Job, m.Rollback); {
+			switch state, reason := c.memberState(g, m.Job, m.Rollback); {
 			case !state.Terminal():
 				return
 			case state != deploySucceeded && state != deploySuperseded:
@@ -264,7 +270,7 @@ func (c *Core) unwindGroup(g *deployGroup) {
 			continue
 		}
 		if m.Deploy != 0 {
-			if state, _ := c.memberState(m.Job, m.Deploy); !state.Terminal() {
+			if state, _ := c.memberState(g, m.Job, m.Deploy); !state.Terminal() {
 				return // it returns by itself
 			}
 		}
@@ -281,12 +287,14 @@ func (c *Core) undoMember(g *deployGroup, i int) (wait bool) {
 	j := c.jobs[m.Job]
 	state := deploySucceeded
 	if m.Deploy != 0 {
-		state, _ = c.memberState(m.Job, m.Deploy)
+		state, _ = c.memberState(g, m.Job, m.Deploy)
 	}
 	rec := c.editGroup(g).Members[i]
 	rec.Changed = false // nothing more follows of it, unless there is a rollback
 	switch {
 	case j == nil || j.rec.Removing:
+	case m.Deploy != 0 && j.deploy(m.Deploy) != nil && j.deploy(m.Deploy).rec.Group != g.rec.Id:
+		rec.Reason = anotherJob
 	case state != deploySucceeded:
 		if state != deployRolledBack && state != deployCancelled && rec.Reason == "" {
 			rec.Reason = endedAs(state)
