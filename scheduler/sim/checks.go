@@ -156,6 +156,9 @@ func (c *checks) entryWritten() {
 	for _, t := range c.tasks.launched {
 		c.limits(t)
 	}
+	for _, t := range c.tasks.ready {
+		c.proved(t)
+	}
 	c.liveTasks()
 	c.tasks.next()
 	clear(c.steered)

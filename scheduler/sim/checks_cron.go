@@ -16,6 +16,7 @@ type cronChecks struct {
 	moved   []moved         // crons whose decided_through this entry moves
 	told    map[string]int  // by cron: instants that this entry records
 	instant map[string]bool // job and instant: a run was recorded
+	seen    map[string]bool // epoch and key of a run that a step has written
 }
 
 // moved is a cron whose instants after from, up to its decided_through, an
@@ -26,7 +27,7 @@ type moved struct {
 }
 
 func newCronChecks() cronChecks {
-	return cronChecks{told: map[string]int{}, instant: map[string]bool{}}
+	return cronChecks{told: map[string]int{}, instant: map[string]bool{}, seen: map[string]bool{}}
 }
 
 func (cc *cronChecks) forget(job string) {
@@ -82,7 +83,14 @@ func (c *checks) runChanged(before, after *record.Run) {
 // tooEarly: an instant is not decided before the wall clock says that it came.
 func (c *checks) tooEarly(s *schedulerProcess, r core.Ready) {
 	for _, wr := range r.Writes {
-		if run, ok := wr.Record.(*record.Run); ok && run.Instant > s.wall().Unix() && c.w.journal.decoded[wr.Key] == nil {
+		run, ok := wr.Record.(*record.Run)
+		if !ok || run.Instant == 0 {
+			continue
+		}
+		key := fmt.Sprint(s.epoch, wr.Key)
+		first := !c.crons.seen[key] && c.w.journal.decoded[wr.Key] == nil // not an edit of one that is not durable yet
+		c.crons.seen[key] = true
+		if first && run.Instant > s.wall().Unix() {
 			c.fail("a cron instant comes when the clock says so: that of %s at %v is decided at %v", run.Job, time.Unix(run.Instant, 0).UTC(), s.wall())
 		}
 	}

@@ -46,6 +46,7 @@ type taskChecks struct {
 	launched []*record.Task // by this entry
 	changed  []*record.Task // by this entry
 	replaced []*record.Task // serving tasks that this entry stops
+	ready    []*record.Task // that begin to serve by this entry
 }
 
 func newTaskChecks() taskChecks {
@@ -55,7 +56,7 @@ func newTaskChecks() taskChecks {
 
 // next forgets what an entry did.
 func (tc *taskChecks) next() {
-	tc.launched, tc.changed, tc.replaced = tc.launched[:0], tc.changed[:0], tc.replaced[:0]
+	tc.launched, tc.changed, tc.replaced, tc.ready = tc.launched[:0], tc.changed[:0], tc.replaced[:0], tc.ready[:0]
 }
 
 func (c *checks) taskWritten(before, after *record.Task) {
@@ -76,7 +77,7 @@ func (c *checks) taskWritten(before, after *record.Task) {
 		tc.launched = append(tc.launched, after)
 	}
 	if after.Ready && !before.Ready {
-		c.proved(after)
+		tc.ready = append(tc.ready, after)
 	}
 	if before.Run == "" && before.Ready && before.StopAt == 0 && after.StopAt != 0 {
 		tc.replaced = append(tc.replaced, after)
@@ -99,7 +100,7 @@ func (c *checks) attempts(t *record.Task) {
 // proved: an instance is ready once its health check has succeeded.
 func (c *checks) proved(t *record.Task) {
 	d := c.w.journal.deploy(t.Job, t.Deploy)
-	if d == nil || c.specOf(d).Health == nil || c.w.journal.job(t.Job).GetSkipHealth() {
+	if d == nil || c.specOf(d).Health == nil || c.w.journal.job(t.Job).GetSkipHealth() || c.steered[t.Job] {
 		return
 	}
 	x := c.tasks.executors[t.Id]

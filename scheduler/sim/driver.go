@@ -85,14 +85,14 @@ func (s *schedulerProcess) perform(c queuedCall) {
 // lostOnTheWay loses what the master took and passes on to an agent: nobody
 // says so.
 func (s *schedulerProcess) lostOnTheWay(call core.Call) bool {
-	what := ""
+	what, once := "", 0
 	switch call.(type) {
 	case core.Kill:
-		what = "KILL lost"
+		what, once = "KILL lost", 8
 	case core.Acknowledge:
-		what = "acknowledgement lost"
+		what, once = "acknowledgement lost", 30
 	}
-	if what == "" || s.w.calm || !s.w.chance(30) {
+	if what == "" || s.w.calm || !s.w.chance(once) {
 		return false
 	}
 	s.w.sees(what)

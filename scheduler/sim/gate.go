@@ -19,12 +19,12 @@ func (s *schedulerProcess) ask() bool {
 	answer := core.GateAnswered{Job: question.Question.Job, Deploy: question.Question.Deploy, Step: question.Step, Decision: api.GateGo}
 	if !w.calm {
 		switch w.rng.IntN(8) {
-		case 0:
+		case 0, 1:
 			w.sees("gate does not answer")
 			return true
-		case 1:
+		case 2:
 			answer.Decision, answer.Reason = api.GateStop, "errors are up"
-		case 2, 3:
+		case 3, 4:
 			answer.Decision, answer.Reason = api.GateWait, "not yet"
 		}
 	}

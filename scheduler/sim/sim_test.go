@@ -19,6 +19,7 @@ import (
 var (
 	seed    = flag.Uint64("sim.seed", 0, "play this seed only")
 	seeds   = flag.Int("sim.seeds", 20, "play this many seeds; make sim plays 2,000")
+	first   = flag.Uint64("sim.first", 1, "the first of these seeds")
 	agents  = flag.Int("sim.agents", 20, "agents")
 	steps   = flag.Int("sim.steps", 2000, "steps of each seed")
 	large   = flag.Int("sim.large", 0, "play this many seeds with 5,000 agents; make sim plays 20")
@@ -61,7 +62,7 @@ func playScript(t *testing.T, file string) {
 }
 
 // enoughSeeds meet everything that the simulation is about.
-const enoughSeeds = 500
+const enoughSeeds = 1000
 
 // TestLarge plays seeds with many agents.
 func TestLarge(t *testing.T) {
@@ -71,12 +72,13 @@ func TestLarge(t *testing.T) {
 	play(t, *large, Options{Agents: largeAgents, Steps: largeSteps})
 }
 
-// play plays seeds from 1 up on all processors, and shows the shortest way to
+// play plays seeds on all processors, and shows the shortest way to
 // the first failure.
 func play(t *testing.T, seeds int, opts Options) {
 	coverage := &Coverage{}
 	opts.Coverage = coverage
 	var next atomic.Uint64
+	next.Store(*first - 1)
 	var mu sync.Mutex
 	var failures []error
 	var wg sync.WaitGroup
@@ -84,7 +86,7 @@ func play(t *testing.T, seeds int, opts Options) {
 		wg.Go(func() {
 			for {
 				n := next.Add(1)
-				if n > uint64(seeds) {
+				if n >= *first+uint64(seeds) {
 					return
 				}
 				one := opts
@@ -95,7 +97,7 @@ func play(t *testing.T, seeds int, opts Options) {
 					enough := len(failures) >= 5
 					mu.Unlock()
 					if enough {
-						next.Store(uint64(seeds))
+						next.Store(*first + uint64(seeds))
 					}
 				}
 			}

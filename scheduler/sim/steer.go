@@ -11,6 +11,10 @@ import (
 // steer has a user act on a service's deploys, whatever they are at.
 func (u *users) steer(job string) {
 	rng := u.w.rng
+	if r := u.w.journal.rollout(job); r.GetPhase() == record.RolloutPhase_ROLLOUT_PHASE_KEEPING && u.w.chance(4) {
+		u.ask(core.RollBack{Job: job})
+		return
+	}
 	switch rng.IntN(10) {
 	case 0:
 		u.ask(core.RollBack{Job: job, To: uint32(max(0, rng.IntN(5)-2)), Supersede: u.w.chance(2), IfMatch: u.revision(job)})
@@ -94,7 +98,7 @@ func (u *users) tend() {
 		case r.Paused:
 			op.Action = core.SteerResume
 			u.resumed[slot{j.Key, r.Deploy}] = true
-		case r.Phase == record.RolloutPhase_ROLLOUT_PHASE_PROMOTION:
+		case r.Phase == record.RolloutPhase_ROLLOUT_PHASE_PROMOTION && !r.PulseMissed:
 			op.Action = core.SteerPromote
 		case pulse > 0 && r.Phase != record.RolloutPhase_ROLLOUT_PHASE_RETURNING:
 			op.Action = core.SteerPulse

@@ -81,12 +81,12 @@ func (u *users) ready(spec *api.Spec) {
 func (u *users) update(spec *api.Spec) {
 	rng := u.w.rng
 	up := &api.Update{}
-	switch rng.IntN(4) {
-	case 0:
+	switch rng.IntN(6) {
+	case 0, 1:
 		up.Strategy = api.StrategyBlueGreen
 		keep := api.Duration(time.Duration(5+rng.IntN(900)) * time.Second)
 		up.Keep = &keep
-	case 1:
+	case 2, 3:
 		up.Strategy = api.StrategyCanary
 		u.canary(up)
 	default:
