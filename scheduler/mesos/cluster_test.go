@@ -284,7 +284,11 @@ func TestCluster_LifeOfATask(t *testing.T) {
 	stop = startDriver(t, master, executor, e)
 	require.NotEmpty(t, next(e, whichever[core.Subscribed]).FrameworkID)
 	e.Perform([]core.Call{core.Reconcile{}})
-	require.Equal(t, "RECONCILIATION", next(e, of(core.MesosRunning)).Reason)
+	told = next(e, of(core.MesosRunning))
+	for told.UUID != nil { // sent again, since its acknowledgement was still on its way
+		told = next(e, of(core.MesosRunning))
+	}
+	require.Equal(t, "RECONCILIATION", told.Reason)
 
 	e.Perform([]core.Call{core.Suppress{}, core.Kill{Task: task, Agent: offer.Agent}})
 	killed := next(e, of(core.MesosKilled))
