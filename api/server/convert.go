@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/cloudevent"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/record"
@@ -204,27 +205,7 @@ func mebis(thousandths int64) api.Bytes {
 	return (api.Bytes(thousandths)*api.MiB/1000 + api.KiB/2) / api.KiB * api.KiB
 }
 
-// event tells an event. Source names where it came from: the cluster.
+// event tells an event. Its source names the cluster.
 func (s *Server) event(p engine.Published) api.Event {
-	e := p.Event
-	data := api.EventData{
-		Job: e.Job, Task: e.Task, Run: e.Run, Deploy: e.Deploy, Attempt: e.Attempt, Agent: e.Agent, Host: e.Host,
-		Ports: e.Ports, State: e.State, Reason: e.Reason, Message: e.Message, Actor: e.Actor,
-	}
-	if strings.HasPrefix(e.Type, "task.") {
-		if e.Run == "" {
-			instance := e.Instance
-			data.Instance = &instance
-		}
-		if e.ExitCode != 0 || e.Type == "task.finished" {
-			code := e.ExitCode
-			data.ExitCode = &code
-		}
-	}
-	return api.Event{
-		SpecVersion: "1.0", ID: p.ID.String(), Source: "/perigee/" + s.Cluster, Type: eventPrefix + e.Type,
-		Subject: e.Job, Time: millis(e.At), ContentType: "application/json", Data: data,
-	}
+	return cloudevent.Of(s.Cluster, p.ID.String(), p.Event)
 }
-
-const eventPrefix = "dev.perigee."

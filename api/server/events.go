@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
 
+	"github.com/perigee-sched/perigee/scheduler/cloudevent"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
@@ -78,7 +79,7 @@ func (in *eventsInput) wanted() (func(*record.Event) bool, error) {
 	}
 	if in.Type != "" {
 		for _, pattern := range strings.Split(in.Type, ",") {
-			kind, err := glob("query.type", strings.TrimPrefix(strings.TrimSpace(pattern), eventPrefix))
+			kind, err := glob("query.type", strings.TrimPrefix(strings.TrimSpace(pattern), cloudevent.Prefix))
 			if err != nil {
 				return nil, err
 			}

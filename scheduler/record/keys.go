@@ -23,6 +23,7 @@ const (
 	PrefixRun         = "run/"
 	PrefixTask        = "task/"
 	PrefixIdempotency = "idempotency/"
+	PrefixRecorder    = "recorder/"
 )
 
 // JobKey is the key of a job's record; job is "team/stage/name".
@@ -48,6 +49,9 @@ func TaskKey(id string) string { return PrefixTask + id }
 // IdempotencyKey is the key of the kept answer to a request.
 func IdempotencyKey(key string) string { return PrefixIdempotency + key }
 
+// RecorderKey is the key of a scheduler's record about its history.
+func RecorderKey(address string) string { return PrefixRecorder + address }
+
 // New returns an empty record of the type that key holds, nil for a key of a
 // type that this version does not know.
 func New(key string) proto.Message {
@@ -70,6 +74,8 @@ func New(key string) proto.Message {
 		return new(Group)
 	case strings.HasPrefix(key, PrefixIdempotency):
 		return new(IdempotentReply)
+	case strings.HasPrefix(key, PrefixRecorder):
+		return new(Recorder)
 	}
 	return nil
 }

@@ -413,8 +413,11 @@ type Entry struct {
 	// Index 0: there is none, or that is not known.
 	EventBefore        uint64 `protobuf:"varint,8,opt,name=event_before,json=eventBefore,proto3" json:"event_before,omitempty"`                        // index of its entry
 	EventBeforeOrdinal uint32 `protobuf:"varint,9,opt,name=event_before_ordinal,json=eventBeforeOrdinal,proto3" json:"event_before_ordinal,omitempty"` // in that entry
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Records that ended and are deleted in this entry, in their last version,
+	// which no put had: history's, replaying passes them by.
+	Finished      []*Put `protobuf:"bytes,10,rep,name=finished,proto3" json:"finished,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
@@ -508,6 +511,13 @@ func (x *Entry) GetEventBeforeOrdinal() uint32 {
 		return x.EventBeforeOrdinal
 	}
 	return 0
+}
+
+func (x *Entry) GetFinished() []*Put {
+	if x != nil {
+		return x.Finished
+	}
+	return nil
 }
 
 // Put stores a record, encoded, under its key. The key's first part says its
@@ -2406,6 +2416,8 @@ type Event struct {
 	Actor         string                 `protobuf:"bytes,14,opt,name=actor,proto3" json:"actor,omitempty"` // who caused it
 	ExitCode      int32                  `protobuf:"varint,15,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
 	Attempt       uint32                 `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Audit         *Audit                 `protobuf:"bytes,17,opt,name=audit,proto3" json:"audit,omitempty"`   // of a write that somebody asked for
+	Object        string                 `protobuf:"bytes,18,opt,name=object,proto3" json:"object,omitempty"` // what it is about that has no field: a webhook's id, a token's, a group's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2552,11 +2564,110 @@ func (x *Event) GetAttempt() uint32 {
 	return 0
 }
 
+func (x *Event) GetAudit() *Audit {
+	if x != nil {
+		return x.Audit
+	}
+	return nil
+}
+
+func (x *Event) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+// Audit is who asked for a write, how, and what it changed.
+type Audit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Operation     string                 `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"` // scale-job, put-job …: as the API calls it
+	Token         string                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`         // id of the token, or issuer and subject of an OIDC token; "" when reads and writes are open
+	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`           // address of the client
+	Key           string                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`             // Idempotency-Key
+	Before        []byte                 `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`       // JSON of what changed, as it was; empty when it did not exist
+	After         []byte                 `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`         // and as it is; empty when it is gone
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Audit) Reset() {
+	*x = Audit{}
+	mi := &file_scheduler_record_record_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audit) ProtoMessage() {}
+
+func (x *Audit) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_record_record_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audit.ProtoReflect.Descriptor instead.
+func (*Audit) Descriptor() ([]byte, []int) {
+	return file_scheduler_record_record_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Audit) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *Audit) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *Audit) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Audit) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Audit) GetBefore() []byte {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *Audit) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
 var File_scheduler_record_record_proto protoreflect.FileDescriptor
 
 const file_scheduler_record_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1dscheduler/record/record.proto\x12\x11perigee.record.v1\"\x94\x02\n" +
+	"\x1dscheduler/record/record.proto\x12\x11perigee.record.v1\"\xc8\x02\n" +
 	"\x05Entry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1c\n" +
@@ -2566,7 +2677,9 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x06events\x18\x06 \x03(\fR\x06events\x12\x0e\n" +
 	"\x02at\x18\a \x01(\x03R\x02at\x12!\n" +
 	"\fevent_before\x18\b \x01(\x04R\veventBefore\x120\n" +
-	"\x14event_before_ordinal\x18\t \x01(\rR\x12eventBeforeOrdinal\"-\n" +
+	"\x14event_before_ordinal\x18\t \x01(\rR\x12eventBeforeOrdinal\x122\n" +
+	"\bfinished\x18\n" +
+	" \x03(\v2\x16.perigee.record.v1.PutR\bfinished\"-\n" +
 	"\x03Put\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"\x98\x01\n" +
@@ -2800,7 +2913,7 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x0fIdempotentReply\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\xec\x02\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\xb4\x03\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x10\n" +
@@ -2818,7 +2931,16 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\x05ports\x18\r \x03(\rR\x05ports\x12\x14\n" +
 	"\x05actor\x18\x0e \x01(\tR\x05actor\x12\x1b\n" +
 	"\texit_code\x18\x0f \x01(\x05R\bexitCode\x12\x18\n" +
-	"\aattempt\x18\x10 \x01(\rR\aattempt*y\n" +
+	"\aattempt\x18\x10 \x01(\rR\aattempt\x12.\n" +
+	"\x05audit\x18\x11 \x01(\v2\x18.perigee.record.v1.AuditR\x05audit\x12\x16\n" +
+	"\x06object\x18\x12 \x01(\tR\x06object\"\x8f\x01\n" +
+	"\x05Audit\x12\x1c\n" +
+	"\toperation\x18\x01 \x01(\tR\toperation\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\x12\x16\n" +
+	"\x06before\x18\x05 \x01(\fR\x06before\x12\x14\n" +
+	"\x05after\x18\x06 \x01(\fR\x05after*y\n" +
 	"\vTimedAction\x12\x1c\n" +
 	"\x18TIMED_ACTION_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TIMED_ACTION_SCALE\x10\x01\x12\x16\n" +
@@ -2884,7 +3006,7 @@ func file_scheduler_record_record_proto_rawDescGZIP() []byte {
 }
 
 var file_scheduler_record_record_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_scheduler_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_scheduler_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_scheduler_record_record_proto_goTypes = []any{
 	(TimedAction)(0),        // 0: perigee.record.v1.TimedAction
 	(DeployState)(0),        // 1: perigee.record.v1.DeployState
@@ -2908,36 +3030,39 @@ var file_scheduler_record_record_proto_goTypes = []any{
 	(*Moment)(nil),          // 19: perigee.record.v1.Moment
 	(*IdempotentReply)(nil), // 20: perigee.record.v1.IdempotentReply
 	(*Event)(nil),           // 21: perigee.record.v1.Event
-	nil,                     // 22: perigee.record.v1.Deploy.LinksEntry
-	nil,                     // 23: perigee.record.v1.Rollout.FailuresEntry
-	nil,                     // 24: perigee.record.v1.Group.LinksEntry
-	nil,                     // 25: perigee.record.v1.Run.ParametersEntry
-	nil,                     // 26: perigee.record.v1.Task.PlacedOnEntry
+	(*Audit)(nil),           // 22: perigee.record.v1.Audit
+	nil,                     // 23: perigee.record.v1.Deploy.LinksEntry
+	nil,                     // 24: perigee.record.v1.Rollout.FailuresEntry
+	nil,                     // 25: perigee.record.v1.Group.LinksEntry
+	nil,                     // 26: perigee.record.v1.Run.ParametersEntry
+	nil,                     // 27: perigee.record.v1.Task.PlacedOnEntry
 }
 var file_scheduler_record_record_proto_depIdxs = []int32{
 	7,  // 0: perigee.record.v1.Entry.puts:type_name -> perigee.record.v1.Put
-	11, // 1: perigee.record.v1.Job.timed:type_name -> perigee.record.v1.Timed
-	0,  // 2: perigee.record.v1.Timed.action:type_name -> perigee.record.v1.TimedAction
-	1,  // 3: perigee.record.v1.Deploy.state:type_name -> perigee.record.v1.DeployState
-	2,  // 4: perigee.record.v1.Deploy.kind:type_name -> perigee.record.v1.DeployKind
-	22, // 5: perigee.record.v1.Deploy.links:type_name -> perigee.record.v1.Deploy.LinksEntry
-	3,  // 6: perigee.record.v1.Rollout.phase:type_name -> perigee.record.v1.RolloutPhase
-	23, // 7: perigee.record.v1.Rollout.failures:type_name -> perigee.record.v1.Rollout.FailuresEntry
-	1,  // 8: perigee.record.v1.Rollout.outcome:type_name -> perigee.record.v1.DeployState
-	1,  // 9: perigee.record.v1.Group.state:type_name -> perigee.record.v1.DeployState
-	15, // 10: perigee.record.v1.Group.members:type_name -> perigee.record.v1.GroupMember
-	24, // 11: perigee.record.v1.Group.links:type_name -> perigee.record.v1.Group.LinksEntry
-	4,  // 12: perigee.record.v1.Run.state:type_name -> perigee.record.v1.RunState
-	25, // 13: perigee.record.v1.Run.parameters:type_name -> perigee.record.v1.Run.ParametersEntry
-	5,  // 14: perigee.record.v1.Task.state:type_name -> perigee.record.v1.TaskState
-	26, // 15: perigee.record.v1.Task.placed_on:type_name -> perigee.record.v1.Task.PlacedOnEntry
-	19, // 16: perigee.record.v1.Timeline.moments:type_name -> perigee.record.v1.Moment
-	5,  // 17: perigee.record.v1.Moment.state:type_name -> perigee.record.v1.TaskState
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	7,  // 1: perigee.record.v1.Entry.finished:type_name -> perigee.record.v1.Put
+	11, // 2: perigee.record.v1.Job.timed:type_name -> perigee.record.v1.Timed
+	0,  // 3: perigee.record.v1.Timed.action:type_name -> perigee.record.v1.TimedAction
+	1,  // 4: perigee.record.v1.Deploy.state:type_name -> perigee.record.v1.DeployState
+	2,  // 5: perigee.record.v1.Deploy.kind:type_name -> perigee.record.v1.DeployKind
+	23, // 6: perigee.record.v1.Deploy.links:type_name -> perigee.record.v1.Deploy.LinksEntry
+	3,  // 7: perigee.record.v1.Rollout.phase:type_name -> perigee.record.v1.RolloutPhase
+	24, // 8: perigee.record.v1.Rollout.failures:type_name -> perigee.record.v1.Rollout.FailuresEntry
+	1,  // 9: perigee.record.v1.Rollout.outcome:type_name -> perigee.record.v1.DeployState
+	1,  // 10: perigee.record.v1.Group.state:type_name -> perigee.record.v1.DeployState
+	15, // 11: perigee.record.v1.Group.members:type_name -> perigee.record.v1.GroupMember
+	25, // 12: perigee.record.v1.Group.links:type_name -> perigee.record.v1.Group.LinksEntry
+	4,  // 13: perigee.record.v1.Run.state:type_name -> perigee.record.v1.RunState
+	26, // 14: perigee.record.v1.Run.parameters:type_name -> perigee.record.v1.Run.ParametersEntry
+	5,  // 15: perigee.record.v1.Task.state:type_name -> perigee.record.v1.TaskState
+	27, // 16: perigee.record.v1.Task.placed_on:type_name -> perigee.record.v1.Task.PlacedOnEntry
+	19, // 17: perigee.record.v1.Timeline.moments:type_name -> perigee.record.v1.Moment
+	5,  // 18: perigee.record.v1.Moment.state:type_name -> perigee.record.v1.TaskState
+	22, // 19: perigee.record.v1.Event.audit:type_name -> perigee.record.v1.Audit
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_scheduler_record_record_proto_init() }
@@ -2951,7 +3076,7 @@ func file_scheduler_record_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_scheduler_record_record_proto_rawDesc), len(file_scheduler_record_record_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
