@@ -23,6 +23,7 @@ type replica struct {
 	holds   bool    // an entry was passed in this load
 	dropped EventID // the last event before those that are held
 	held    []Published
+	left    []record.Message // that the entries held for history alone
 
 	names names
 }
@@ -106,8 +107,10 @@ func (r *replica) Apply(group []*record.Entry) error {
 		incarnation = v.Cluster().GetIncarnation()
 	})
 	if incarnation != "" {
+		events := published(incarnation, group)
 		r.e.events.begin(incarnation, EventID{}, nil, 0)
-		r.e.events.publish(published(incarnation, group), r.index)
+		r.e.events.publish(events, r.index)
+		r.e.tell(Durable{Incarnation: incarnation, Index: r.index, Finished: finishedIn(changes, group), Events: events})
 	}
 	return nil
 }
@@ -139,9 +142,13 @@ func (r *replica) finish(at journal.Position) {
 			r.held[i].ID.Incarnation = c.Incarnation
 		}
 		r.e.events.begin(c.Incarnation, r.dropped, r.held, v.Index)
+		before := r.dropped
+		before.Incarnation = c.Incarnation
+		r.e.tell(Durable{Anew: true, Before: before, Incarnation: c.Incarnation, Index: v.Index,
+			Finished: append(v.finished(), r.left...), Events: r.held})
 	}
 	r.e.publish(v)
-	r.loading, r.held, r.lastKey = nil, nil, ""
+	r.loading, r.held, r.left, r.lastKey = nil, nil, nil, ""
 }
 
 // hold keeps the events of a group until all is loaded.
@@ -152,6 +159,7 @@ func (r *replica) hold(group []*record.Entry) {
 	last := group[len(group)-1]
 	r.index, r.loading.Epoch = last.GetIndex(), last.GetEpoch()
 	r.held = append(r.held, published("", group)...)
+	r.left = append(r.left, leftIn(group)...)
 	if extra := len(r.held) - r.e.opts.EventsKeep; extra > r.e.opts.EventsKeep/4 {
 		r.dropped = r.held[extra-1].ID
 		r.held = append([]Published(nil), r.held[extra:]...)

@@ -396,6 +396,29 @@ func (w *writer) show(group []*record.Entry, batch []effects) {
 	events := identify(incarnation, group, batch)
 	e.Stats.published(events)
 	e.events.publish(events, w.l.position.Index-1)
+	if e.opts.Record != nil {
+		e.opts.Record(Durable{Incarnation: incarnation, Index: w.l.position.Index - 1, Finished: finishedOf(group, batch), Events: events})
+	}
+}
+
+// finishedOf are the records that ended in a batch, each in its last version,
+// and those that its entries hold for history alone.
+func finishedOf(group []*record.Entry, batch []effects) []record.Message {
+	var changes []change
+	at := map[string]int{}
+	for _, out := range batch {
+		for _, wr := range out.ready.Writes {
+			i, again := at[wr.Key]
+			switch {
+			case again:
+				changes[i].record = wr.Record
+			case over(wr.Record):
+				at[wr.Key] = len(changes)
+				changes = append(changes, change{wr.Key, wr.Record})
+			}
+		}
+	}
+	return finishedIn(changes, group)
 }
 
 // identify names a batch's events by the entries that hold them, which are as

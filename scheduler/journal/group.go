@@ -76,12 +76,13 @@ const entryOverhead = 5*(1+10) + 2
 // Split cuts an entry into a group of entries of at most maxBytes encoded each, all but the last
 // marked continued, with consecutive indices from the entry's own. Puts come before deletes and
 // deletes before events, each in their order, so applying the parts is applying the entry. It fails
-// when a single put, delete or event does not fit.
+// when a single put, delete, event or finished record does not fit.
 func Split(entry *record.Entry, maxBytes int) ([]*record.Entry, error) {
 	if proto.Size(entry) <= maxBytes {
 		whole := shallow(entry, entry.GetIndex())
 		whole.EventBefore, whole.EventBeforeOrdinal = entry.GetEventBefore(), entry.GetEventBeforeOrdinal()
 		whole.Puts, whole.Deletes, whole.Events = entry.GetPuts(), entry.GetDeletes(), entry.GetEvents()
+		whole.Finished = entry.GetFinished()
 		return []*record.Entry{whole}, nil
 	}
 	s := splitter{entry: entry, max: maxBytes}
@@ -102,6 +103,12 @@ func Split(entry *record.Entry, maxBytes int) ([]*record.Entry, error) {
 			return nil, err
 		}
 		s.part.Events = append(s.part.Events, ev)
+	}
+	for _, p := range entry.GetFinished() {
+		if err := s.room(proto.Size(p), "finished record %q", p.GetKey()); err != nil {
+			return nil, err
+		}
+		s.part.Finished = append(s.part.Finished, p)
 	}
 	return s.parts, nil
 }
