@@ -137,37 +137,6 @@ type Agent struct {
 	Tasks      int               `json:"tasks"`   // of Perigee's
 }
 
-// Event is a durable change, as a CloudEvent 1.0. ID orders events and resumes
-// a stream.
-type Event struct {
-	SpecVersion string    `json:"specversion"` // 1.0
-	ID          string    `json:"id"`          // incarnation-index-ordinal
-	Source      string    `json:"source"`
-	Type        string    `json:"type"`    // dev.perigee.task.running, …
-	Subject     string    `json:"subject"` // the job
-	Time        time.Time `json:"time"`
-	ContentType string    `json:"datacontenttype"` // application/json
-	Data        EventData `json:"data"`
-}
-
-// EventData is what an event tells; fields that do not apply are absent.
-type EventData struct {
-	Job      string   `json:"job,omitempty"`
-	Task     string   `json:"task,omitempty"`
-	Run      string   `json:"run,omitempty"`
-	Deploy   uint32   `json:"deploy,omitempty"`
-	Instance *uint32  `json:"instance,omitempty"`
-	Attempt  uint32   `json:"attempt,omitempty"`
-	Agent    string   `json:"agent,omitempty"`
-	Host     string   `json:"host,omitempty"`
-	Ports    []uint32 `json:"ports,omitempty"`
-	State    string   `json:"state,omitempty"`
-	Reason   string   `json:"reason,omitempty"`
-	Message  string   `json:"message,omitempty"`
-	Actor    string   `json:"actor,omitempty"`
-	ExitCode *int32   `json:"exit_code,omitempty"`
-}
-
 // Problem is an error, as RFC 9457 problem details.
 type Problem struct {
 	Type   string         `json:"type,omitempty"`
