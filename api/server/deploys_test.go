@@ -62,7 +62,7 @@ func (w *world) deploy(job, spec string, change ...func(*api.DeployRequest)) *ap
 // over waits until a deploy is, and wants it to have come to a state.
 func (w *world) over(job string, number uint32, state api.DeployState) *api.Deploy {
 	w.Helper()
-	d, err := w.AwaitDeploy(ctx, job, number, 30*time.Second)
+	d, err := w.AwaitDeploy(ctx, job, number, patience)
 	require.NoError(w, err)
 	require.Equal(w, state, d.State, "%s %+v", d.Reason, d.Rollout)
 	return d

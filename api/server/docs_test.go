@@ -69,10 +69,12 @@ func (w *world) prepare(command string, ids map[string]string) {
 		w.running("etl/devel/load", 2)
 	}
 	if strings.Contains(command, "/agents") {
-		w.eventually("the agent's tasks are counted", func() bool {
+		// Offers are held while something waits for another.
+		w.put("web/devel/huge", `{"kind":"service","command":"./huge","resources":{"cpus":1024,"memory":"64MiB"}}`)
+		w.eventually("the agent's tasks are counted, and it has something on offer", func() bool {
 			agents, err := w.Agents(ctx)
 			require.NoError(w, err)
-			return agents[0].Tasks > 0
+			return agents[0].Tasks > 0 && agents[0].Offered.CPUs > 0
 		})
 	}
 	w.prepareDeploy(command, ids)

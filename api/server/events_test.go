@@ -18,7 +18,7 @@ import (
 // until reads events until one has this type, and returns the types.
 func until(t *testing.T, events *client.Events, last string) (types []string, all []api.Event) {
 	t.Helper()
-	soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for e, err := range events.All(soon) {
 		require.NoError(t, err, "after %v", types)

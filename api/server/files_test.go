@@ -153,7 +153,7 @@ func (w *world) follow(task, path string, offset int64) (so func() string, end f
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			return io.ErrNoProgress
 		}
 	}

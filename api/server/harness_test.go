@@ -88,10 +88,14 @@ func begin(t testing.TB, change ...func(*world)) *world {
 	return w
 }
 
+// patience is how long a test waits for what happens at once on a machine that
+// has nothing else to do.
+const patience = 30 * time.Second
+
 // eventually waits until a condition holds.
 func (w *world) eventually(what string, holds func() bool) {
 	w.Helper()
-	require.Eventually(w, holds, 10*time.Second, 2*time.Millisecond, what)
+	require.Eventually(w, holds, patience, 2*time.Millisecond, what)
 }
 
 // answer is what the API said to one request.
