@@ -20,6 +20,11 @@ type Config struct {
 	// FinishedKeep bounds the finished tasks that stay in the journal, and the
 	// finished runs likewise; 50,000 when 0.
 	FinishedKeep int
+	// History says that histories tell what they have (Histories), and that what
+	// is finished is not to go before they do. Then FinishedFor, in ms, is how
+	// long it stays at the most; 0: as long as there is room.
+	History     bool
+	FinishedFor int64
 	// InstancesMost of a service, and PendingMost tasks that wait to be placed
 	// before more runs are refused; 10,000 and 100,000 when 0.
 	InstancesMost, PendingMost int
@@ -43,6 +48,7 @@ type Core struct {
 
 	idempotency idempotency
 	retention   retention
+	histories   histories
 	timers      timers
 	instants    timers // of crons, by the wall clock
 	behind      int64  // how far the wall clock is behind now, ms
@@ -65,6 +71,10 @@ type edit struct {
 	current func() Record // nil result: delete
 }
 
+// loadStep is the step of what is loaded; what Load edits is written by the
+// first Step.
+const loadStep = 1
+
 // newCore returns a Core that knows nothing yet.
 func newCore(cfg Config) *Core {
 	if cfg.ReplaceAfter == 0 {
@@ -81,7 +91,7 @@ func newCore(cfg Config) *Core {
 	}
 	return &Core{
 		cfg:         cfg,
-		step:        1, // what Load edits is written by the first Step
+		step:        loadStep,
 		jobs:        map[string]*job{},
 		tasks:       map[string]*task{},
 		groups:      map[string]*group{},
@@ -142,6 +152,8 @@ func (c *Core) apply(e Event) {
 		c.gateAnswered(e)
 	case Features:
 		c.features = e.Names
+	case Histories:
+		c.historiesTold(e)
 	case Request:
 		c.request(&e)
 	default:
@@ -175,6 +187,8 @@ func (c *Core) fire() {
 			c.reconcileAgain()
 		case timerIdempotency:
 			c.forgetReplies()
+		case timerFinished:
+			c.dropHeld() // prune looks at every step
 		case timerOffers:
 			c.pool.timer = 0 // settleOffers looks at every step
 		}
@@ -197,6 +211,7 @@ func (c *Core) finish() {
 	}
 	clear(c.edits)
 	c.edits = c.edits[:0]
+	c.ready.Step = c.step
 	c.ready.Wake, c.ready.Instant = c.wake(), c.instants.next()
 }
 

@@ -252,18 +252,19 @@ func (c *Core) removeIfDone(j *job) {
 		c.endRollout(r)
 	}
 	for _, d := range j.deploys {
-		c.editDeploy(j, d)
-		d.gone = true
+		c.dropDeploy(j, d)
 	}
 	c.retention.forget(c, j)
 	c.emit(&record.Event{Type: "job.removed", Job: j.rec.Key})
 }
 
 // specsKept are the specs of a job that stay, the newest deploy of each, so that
-// a way back needs no history; deploysKept bounds the deploys in all.
+// a way back needs no history; deploysKept bounds the deploys in all, and
+// deploysMost those that wait for history too.
 const (
 	specsKept   = 10
 	deploysKept = 30
+	deploysMost = 60
 )
 
 // pruneDeploys drops old deploys that nothing refers to: those of specs that
@@ -281,9 +282,23 @@ func (c *Core) pruneDeploys(j *job) {
 		if !old || d.class.tasks > 0 || d == j.latest() || j.refersTo(d.rec.Number) {
 			continue
 		}
-		c.editDeploy(j, d)
-		d.gone = true
+		if c.cfg.History && !c.hasDeploy(d) && len(j.deploys) <= deploysMost {
+			continue
+		}
+		c.dropDeploy(j, d)
 		j.deploys = slices.Delete(j.deploys, i, i+1)
+	}
+}
+
+// hasDeploy says whether every history has a deploy as it is.
+func (c *Core) hasDeploy(d *deploy) bool { return max(d.edited, loadStep) <= c.retention.through }
+
+func (c *Core) dropDeploy(j *job, d *deploy) {
+	recorded := c.hasDeploy(d)
+	c.editDeploy(j, d)
+	d.gone = true
+	if !recorded {
+		c.leaveToHistory(d.rec)
 	}
 }
 

@@ -59,6 +59,8 @@ func (l *loader) take(key string, m Record) {
 		l.runList = append(l.runList, m)
 	case *record.Task:
 		l.taskList = append(l.taskList, m)
+	case *record.Recorder:
+		c.histories.load(m)
 	case *record.IdempotentReply:
 		c.idempotency.replies[strings.TrimPrefix(key, record.PrefixIdempotency)] = m
 	}

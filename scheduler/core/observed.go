@@ -26,6 +26,9 @@ type Observed struct {
 	// LoopsCut counts jobs that were cut off because they had themselves looked
 	// at without end: a mistake of Perigee's, which should be reported.
 	LoopsCut int
+	// FinishedTasks and FinishedRuns are those that are still here; Unrecorded
+	// counts finished ones that went before every history had them.
+	FinishedTasks, FinishedRuns, Unrecorded int
 }
 
 // AgentStatus is one agent as core sees it.
@@ -51,7 +54,7 @@ func (c *Core) Observe() *Observed {
 	o := &Observed{
 		Subscribed: c.mesos.subscribed, SubscribedAt: c.mesos.since, Master: c.mesos.master, Overhead: c.cfg.Overhead,
 		Pending: map[string][]api.PendingReason{}, PendingTasks: c.queue.pending, OffersHeld: len(c.pool.holders), LoopsCut: c.cut,
-		Features: c.features,
+		Features: c.features, FinishedTasks: len(c.retention.tasks.all), FinishedRuns: len(c.retention.runs.all), Unrecorded: c.retention.lost,
 	}
 	for _, a := range c.pool.agents {
 		o.LiveTasks += a.tasks

@@ -13,7 +13,12 @@ type Ready struct {
 	Calls   []Call
 	Replies []Reply
 	Asks    []AskGate
-	Wake    int64 // Unix ms; 0: only with an event
+	// Finished are records among Writes that end and are deleted at once, in
+	// their last versions, for history.
+	Finished []Record
+	// Step is this step's number, by which Histories says what histories have.
+	Step uint64
+	Wake int64 // Unix ms; 0: only with an event
 	// Instant is when, by the wall clock, the next cron instant is due, Unix ms;
 	// 0 when none is. Wake is no later, but for a clock that catches up.
 	Instant int64

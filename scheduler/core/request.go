@@ -223,7 +223,7 @@ func (c *Core) cancelByHand(j *job, id, actor string) (Result, *Error) {
 			return Result{Job: j.rec.Key, Revision: j.rec.Revision, Runs: []string{id}, Changed: true}, nil
 		}
 	}
-	for _, r := range c.retention.runs {
+	for _, r := range c.retention.runs.all {
 		if r.rec.Id == id && r.job == j && !r.gone {
 			return Result{}, conflict("run %s is over: it is %s", id, StateName(r.rec.State))
 		}

@@ -13,8 +13,8 @@ type run struct {
 	rec    *record.Run
 	job    *job
 	edited uint64
-	gone   bool
-	task   *task // the current one, nil while it waits
+	kept
+	task *task // the current one, nil while it waits
 
 	prev, next *run    // in job.runs
 	ended      []*task // still kept

@@ -28,6 +28,17 @@ func (s *slot) remove(t *task) {
 	s.last = t
 }
 
+// forget forgets a task that ended and goes.
+func (s *slot) forget(t *task) {
+	s.ended = slices.DeleteFunc(s.ended, func(e *task) bool { return e == t })
+	if s.last == t {
+		s.last = nil
+	}
+	if len(s.live)+len(s.ended) == 0 {
+		s.attempts = 0 // as for a leader that loads what is left
+	}
+}
+
 // newest returns the live task that is meant to stay, nil when there is none.
 func (s *slot) newest() *task {
 	for i := len(s.live) - 1; i >= 0; i-- {

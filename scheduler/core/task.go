@@ -15,7 +15,7 @@ type task struct {
 	run    *run // of a cron or batch job
 	group  *group
 	edited uint64 // step in which rec became a copy
-	gone   bool   // deleted
+	kept
 
 	queued   bool   // in the queue
 	answered bool   // the ACCEPT that launches it was answered 202, or is an earlier subscription's

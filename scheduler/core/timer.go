@@ -38,6 +38,7 @@ const (
 	timerOffers                       // none: offers, or calls about them, are due
 	timerReconcile                    // none: ask for the tasks not heard of
 	timerIdempotency                  // none: kept answers are a day old
+	timerFinished                     // none: finished records are old enough to go
 	timerKinds
 )
 

@@ -75,7 +75,9 @@ func TestTranscripts(t *testing.T) {
 // world is everything around a core: what is durable, and the clock.
 type world struct {
 	t                       testing.TB
+	cfg                     Config
 	core                    *Core
+	seen                    func(Ready) // told each step's, when set
 	now                     int64
 	wake                    int64
 	records                 map[string]Record
@@ -91,7 +93,9 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) load() {
-	c, err := Load(Config{Overhead: Amounts{CPUs: 10, Memory: 32_000}, DefaultUser: "nobody", PendingMost: 50}, func(yield func(string, Record) bool) {
+	cfg := w.cfg
+	cfg.Overhead, cfg.DefaultUser, cfg.PendingMost = Amounts{CPUs: 10, Memory: 32_000}, "nobody", 50
+	c, err := Load(cfg, func(yield func(string, Record) bool) {
 		for key, m := range w.records {
 			if !yield(key, proto.Clone(m)) {
 				return
@@ -106,6 +110,9 @@ func (w *world) step(events ...Event) Ready {
 	r := w.core.Step(w.now, events)
 	w.wake = r.Wake
 	w.checkCounts()
+	if w.seen != nil {
+		w.seen(r)
+	}
 	for _, wr := range r.Writes {
 		if wr.Record == nil {
 			delete(w.records, wr.Key)

@@ -4,6 +4,16 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
+// History keeps what is finished, and events, once they leave the journal.
+type History interface {
+	// Record is told all that becomes durable, in order, whoever wrote it. It
+	// does not block.
+	Record(Durable)
+	// Through returns the journal's index up to which everything is kept for
+	// good. With shared, that is so for all schedulers: they share one history.
+	Through() (index uint64, shared bool)
+}
+
 // Durable is what one group of the journal's entries brought for history: all
 // that ended in it, and its events.
 type Durable struct {
@@ -65,8 +75,8 @@ func leftIn(group []*record.Entry) []record.Message {
 
 // tell passes on what became durable.
 func (e *Engine) tell(d Durable) {
-	if e.opts.Record != nil {
-		e.opts.Record(d)
+	if e.opts.History != nil {
+		e.opts.History.Record(d)
 	}
 }
 

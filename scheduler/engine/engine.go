@@ -55,10 +55,9 @@ type Options struct {
 	// Ask has questions to gates asked, without blocking; answers are delivered.
 	// None are asked when nil.
 	Ask func([]core.AskGate)
-	// Record is told all that becomes durable, in order, whoever wrote it. It
-	// must not block. Nobody is told when nil.
-	Record func(Durable)
-	Logger *slog.Logger
+	// History is this scheduler's; nil when it keeps none.
+	History History
+	Logger  *slog.Logger
 	// Elected is what each leadership begins with; Incarnation is for a new
 	// journal.
 	Elected core.Elected

@@ -36,6 +36,7 @@ type leadership struct {
 	behind   int64              // as the core was told, ms
 	waiting  map[uint64]*waiter // of the step under way, by request
 	position journal.Position   // the writer's, once it runs
+	written  written            // which steps are in which entries
 }
 
 func newLeadership(e *Engine, term lease.Term) *leadership {
@@ -123,6 +124,7 @@ func (l *leadership) run(ctx context.Context) error {
 		parts.Go(func() error { return w.run(inner) })
 		parts.Go(func() error { return l.compactWhenDue(inner) })
 		parts.Go(func() error { return l.tellFeatures(inner) })
+		parts.Go(func() error { return l.tellHistories(inner) })
 		return l.loop(inner, w)
 	})
 	err := parts.Wait()
@@ -215,6 +217,7 @@ func (l *leadership) load(ctx context.Context) error {
 		return fmt.Errorf("lead the journal: %w", err)
 	}
 	l.position = position
+	l.written.add(position.Index-1, core.HistoryLoaded)
 	e.replica.finish(position)
 	read := e.now()
 	v := e.View()

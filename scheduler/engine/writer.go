@@ -253,6 +253,13 @@ func (w *writer) entry(batch []effects) (*record.Entry, error) {
 			}
 			last[wr.Key] = wr.Record
 		}
+		for _, m := range out.ready.Finished {
+			value, err := proto.Marshal(m)
+			if err != nil {
+				return nil, fmt.Errorf("encode finished record %q: %w", record.KeyOf(m), err)
+			}
+			entry.Finished = append(entry.Finished, &record.Put{Key: record.KeyOf(m), Value: value})
+		}
 		for _, ev := range out.ready.Events {
 			b, err := proto.Marshal(ev)
 			if err == nil {
@@ -317,6 +324,7 @@ func (w *writer) append(ctx, settling context.Context, entry *record.Entry, batc
 	}
 	e.Stats.appended(len(batch), time.Since(start))
 	l.position.Index += uint64(len(group))
+	l.written.add(l.position.Index-1, batch[len(batch)-1].ready.Step)
 	token(l.compactions)
 	return group, nil
 }
@@ -396,8 +404,8 @@ func (w *writer) show(group []*record.Entry, batch []effects) {
 	events := identify(incarnation, group, batch)
 	e.Stats.published(events)
 	e.events.publish(events, w.l.position.Index-1)
-	if e.opts.Record != nil {
-		e.opts.Record(Durable{Incarnation: incarnation, Index: w.l.position.Index - 1, Finished: finishedOf(group, batch), Events: events})
+	if e.opts.History != nil {
+		e.tell(Durable{Incarnation: incarnation, Index: w.l.position.Index - 1, Finished: finishedOf(group, batch), Events: events})
 	}
 }
 

@@ -43,6 +43,9 @@ type Member struct {
 	Index, Epoch uint64
 	// Skew is how far the storage's clock is ahead of its own; nil when it does not tell.
 	Skew *time.Duration
+	// History is the journal's index up to which its own history has everything;
+	// nil when it keeps none, or does not tell.
+	History *uint64
 	// Stands says whether it leads or waits for its turn.
 	Stands bool
 }

@@ -52,6 +52,19 @@ func IdempotencyKey(key string) string { return PrefixIdempotency + key }
 // RecorderKey is the key of a scheduler's record about its history.
 func RecorderKey(address string) string { return PrefixRecorder + address }
 
+// KeyOf is the key of the record of a task, run or deploy.
+func KeyOf(m Message) string {
+	switch m := m.(type) {
+	case *Task:
+		return TaskKey(m.Id)
+	case *Run:
+		return RunKey(m.Job, m.Id)
+	case *Deploy:
+		return DeployKey(m.Job, m.Number)
+	}
+	panic(fmt.Sprintf("record: no key of a %T", m))
+}
+
 // New returns an empty record of the type that key holds, nil for a key of a
 // type that this version does not know.
 func New(key string) proto.Message {

@@ -42,6 +42,9 @@ type Options struct {
 
 	// Saw returns index and epoch of the last journal entry that this scheduler shows; nil tells 0.
 	Saw func() (index, epoch uint64)
+	// Recorded returns the index up to which this scheduler's history has everything, nil while it keeps
+	// none; nil never tells.
+	Recorded func() *uint64
 	// Now is the wall clock; time.Now when nil.
 	Now func() time.Time
 	// TellEvery is how often it tells others how far it is, and looks at them; 10 s when 0.

@@ -162,6 +162,7 @@ type memberFormat struct {
 	Index    uint64   `json:"index"`
 	Epoch    uint64   `json:"epoch"`
 	SkewMS   *int64   `json:"skew_ms,omitempty"` // how far ZooKeeper's clock is ahead of the member's
+	History  *uint64  `json:"history,omitempty"` // index up to which its history has everything
 }
 
 // decodeMember reads what a member tells. One that cannot be read tells nothing, as an older one.
@@ -170,7 +171,7 @@ func decodeMember(b []byte) lease.Member {
 	if json.Unmarshal(b, &f) != nil {
 		return lease.Member{}
 	}
-	m := lease.Member{Address: f.Address, Version: f.Version, Features: f.Features, Index: f.Index, Epoch: f.Epoch}
+	m := lease.Member{Address: f.Address, Version: f.Version, Features: f.Features, Index: f.Index, Epoch: f.Epoch, History: f.History}
 	if f.SkewMS != nil {
 		skew := time.Duration(*f.SkewMS) * time.Millisecond
 		m.Skew = &skew
@@ -181,6 +182,9 @@ func decodeMember(b []byte) lease.Member {
 func (l *Lease) encodeMember() []byte {
 	f := memberFormat{Address: l.o.Address, Version: l.o.Version, Features: l.o.Features}
 	f.Index, f.Epoch = l.o.Saw()
+	if l.o.Recorded != nil {
+		f.History = l.o.Recorded()
+	}
 	if skew, ok := l.exactSkew(); ok {
 		ms := skew.Milliseconds()
 		f.SkewMS = &ms
