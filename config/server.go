@@ -81,9 +81,10 @@ type Events struct {
 	Keep int `yaml:"keep" default:"100000" help:"Events kept for consumers of the event stream to resume from."`
 }
 
-// Finished says how many finished tasks, runs and deploys are kept.
+// Finished says how long what is finished stays in the live state.
 type Finished struct {
-	Keep int `yaml:"keep" default:"50000" help:"Finished tasks, runs and deploys kept; beyond it the oldest go."`
+	KeepFor api.Duration `yaml:"keep_for" default:"1h" help:"How long finished tasks and runs stay in the live state once history has them; without a history they stay until there are too many."`
+	Keep    int          `yaml:"keep" default:"50000" help:"Finished tasks in the live state, and finished runs likewise; beyond it the oldest go, even if a history does not have them yet, which is counted."`
 }
 
 // Log is what the server writes to stderr.

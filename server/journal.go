@@ -48,8 +48,24 @@ func (p *process) openJournal(ctx context.Context) error {
 	}
 	p.journal = j
 	p.lease, err = leasezk.New(p.zk, leasezk.Options{Address: p.url, Version: Version, Features: p.features(),
-		Saw: p.saw, Now: p.Now, Logger: p.Log.With("part", "lease")})
+		Saw: p.saw, Recorded: p.recorded, TellEvery: tellEvery, Now: p.Now, Logger: p.Log.With("part", "lease")})
 	return err
+}
+
+// tellEvery is how often schedulers tell each other how far they are: what is
+// finished stays in the journal until that is known of all histories.
+const tellEvery = 3 * time.Second
+
+// recorded is how far this scheduler's own history is, nil when it keeps none.
+func (p *process) recorded() *uint64 {
+	if p.history == nil {
+		return nil
+	}
+	through, shared := p.history.Through()
+	if shared {
+		return nil
+	}
+	return &through
 }
 
 // saw is how far this scheduler is, which others are told.

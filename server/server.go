@@ -87,6 +87,7 @@ type process struct {
 	made     atomic.Pointer[engine.Engine] // the same, for who may ask before
 	gates    *gate.Runner
 	driver   atomic.Pointer[mesos.Driver] // of the last leadership
+	history  engine.History               // nil when none is kept
 	api      *apiserver.Server
 }
 
@@ -169,8 +170,9 @@ func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options 
 			Overhead: executors.Overhead(), DefaultUser: p.Config.Defaults.User,
 			ReplaceAfter: p.Config.Defaults.UnreachableReplaceAfter.Millis(), FinishedKeep: p.Config.Finished.Keep,
 			InstancesMost: p.Config.Limits.Instances, PendingMost: p.Config.Limits.Pending,
+			History: p.history != nil, FinishedFor: p.Config.Finished.KeepFor.Millis(),
 		},
-		Journal: p.journal, Lease: p.lease, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
+		History: p.history, Journal: p.journal, Lease: p.lease, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
 		Features: p.features(), Now: p.Now,
 		Ask:     p.gates.Ask,
 		Connect: func(deliver engine.Deliver) engine.Driver { return p.connect(executors, deliver) },
