@@ -187,8 +187,7 @@ func (c *Core) fire() {
 			c.reconcileAgain()
 		case timerIdempotency:
 			c.forgetReplies()
-		case timerFinished:
-			c.dropHeld() // prune looks at every step
+		case timerFinished: // prune looks at every step
 		case timerOffers:
 			c.pool.timer = 0 // settleOffers looks at every step
 		}

@@ -9,6 +9,7 @@ type retention struct {
 	tasks ended[*task]
 	runs  ended[*run]
 	held  []*task // old enough, and of jobs whose deploy goes on, which may return to what they ran
+	freed bool    // a deploy ended
 	gone  int     // of tasks and runs
 
 	through uint64 // step up to which every history has all that ended
@@ -54,13 +55,18 @@ const (
 // markRecorded notes what history has now, drops what waited for that, and
 // returns how many were noted.
 func markRecorded[T finished](l *ended[T], through uint64, drop func(T)) (n int) {
-	for ; l.recorded < len(l.all) && l.all[l.recorded].lastEdit() <= through; l.recorded++ {
+	for ; l.recorded < len(l.all); l.recorded++ {
 		e := l.all[l.recorded]
-		if k := e.state(); !k.gone {
-			n++
-			if k.recorded = true; k.surplus {
-				drop(e)
-			}
+		k := e.state()
+		switch {
+		case k.gone: // edited by that
+			continue
+		case e.lastEdit() > through:
+			return n
+		}
+		n++
+		if k.recorded = true; k.surplus {
+			drop(e)
 		}
 	}
 	return n
@@ -93,6 +99,10 @@ func (l *ended[T]) sweep() {
 // the oldest of those that are too many.
 func (c *Core) prune() {
 	r := &c.retention
+	if r.freed {
+		r.freed = false
+		c.dropHeld()
+	}
 	if c.cfg.FinishedFor > 0 {
 		before := c.now - c.cfg.FinishedFor
 		cutFirst(&r.tasks, func(t *task, _ int) bool { return t.recorded && t.rec.EndedAt <= before }, c.dropUnlessUsed)
@@ -136,12 +146,8 @@ func (c *Core) giveUpRecording(k *kept) {
 	}
 }
 
-// ageEvery is the least time between two looks at what became old enough, and
-// heldEvery that at what was held, ms.
-const (
-	ageEvery  = 1000
-	heldEvery = 60_000
-)
+// ageEvery is the least time between two looks at what became old enough, ms.
+const ageEvery = 1000
 
 // awaitAge sets a timer for when the first recorded one is old enough.
 func (c *Core) awaitAge() {
@@ -150,9 +156,6 @@ func (c *Core) awaitAge() {
 		return
 	}
 	at := min(firstRecorded(&r.tasks), firstRecorded(&r.runs)) + c.cfg.FinishedFor
-	if len(r.held) > 0 {
-		at = min(at, c.now+heldEvery)
-	}
 	if at < never {
 		c.timers.add(timer{at: max(at, c.now+ageEvery), kind: timerFinished})
 	}

@@ -84,6 +84,7 @@ func (c *Core) endRollout(r *rollout) {
 	c.editRollout(r)
 	r.gone = true
 	j.rollout = nil
+	c.retention.freed = true
 	if rec := c.editJob(j); rec.Withheld != 0 || rec.ServingOnly != 0 {
 		rec.Withheld, rec.ServingOnly = 0, 0
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
 // appending is what one append is to make durable, and what waits for it.
@@ -36,7 +37,11 @@ func (s *schedulerProcess) write() bool {
 // merge takes the writes of a few steps; of a record, the last.
 func (e *entry) merge(readys []core.Ready) {
 	at := map[string]int{}
+	e.left = map[string]bool{}
 	for _, r := range readys {
+		for _, m := range r.Finished {
+			e.left[record.KeyOf(m)] = true
+		}
 		for _, wr := range r.Writes {
 			i, again := at[wr.Key]
 			if !again {
@@ -123,6 +128,7 @@ func (s *schedulerProcess) settle(v verdict) {
 		return
 	}
 	s.index = s.append.entry.index
+	s.written = append(s.written, stepAt{s.index, s.append.readys[len(s.append.readys)-1].Step})
 	s.release(false)
 }
 

@@ -87,6 +87,7 @@ func (c *checks) spec(j *record.Job) *specRead {
 
 // written checks one record as it becomes durable.
 func (c *checks) written(key string, before, after core.Record) {
+	c.finishedWritten(key, before, after)
 	if before == nil && after == nil {
 		c.removed[key] = true
 	}

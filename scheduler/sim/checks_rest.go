@@ -42,6 +42,7 @@ func (c *checks) quiet() {
 	c.deploysAtRest()
 	c.reasons()
 	c.answersKept()
+	c.finishedAtRest()
 	c.w.journal.unchanged()
 }
 

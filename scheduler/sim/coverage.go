@@ -45,6 +45,7 @@ var sights = []string{
 	"agent restarts", "agent becomes unreachable", "agent returns after it was unreachable",
 	"agent deactivated", "agent drained", "agent gone", "agent set up anew",
 	"task unreachable", "unreachable task returns", "unreachable task replaced", "replaced task returns and is killed",
+	"history stands still", "finished record goes", "finished record left to history",
 	"reconciliation finds a task gone", "executor dies", "container cannot start",
 }
 

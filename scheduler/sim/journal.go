@@ -34,6 +34,7 @@ type journal struct {
 type entry struct {
 	epoch, index uint64
 	writes       []core.Write
+	left         map[string]bool // keys of records that go, and are left to history
 }
 
 // verdict is what storage says to an append.

@@ -45,6 +45,8 @@ const (
 	MutantCronPassed     Mutant = "instants of an outage are passed over"
 	MutantForgetFailures Mutant = "failures are forgotten after a failover"
 
+	MutantHistoryAhead Mutant = "finished work goes before histories have it"
+
 	MutantReadyEarly Mutant = "ready without a health check"
 	MutantStopEarly  Mutant = "a deploy stops what serves before its replacement does"
 	MutantNoReturn   Mutant = "a deploy that is rolled back stays wanted"
@@ -55,7 +57,7 @@ var Mutants = []Mutant{MutantCallEarly, MutantAcknowledge, MutantAckUnwritten, M
 	MutantNoFence, MutantSubscribe, MutantDeadline, MutantStaleMemory, MutantReuseIDs, MutantNewFramework, MutantBlindRetry, MutantReleaseUnknown,
 	MutantLaunchAgain, MutantForgetStrays, MutantForgetKillAgain, MutantNoDrain, MutantNoReconcile, MutantNeverAck, MutantHoard,
 	MutantCronLate, MutantCronBack, MutantCronEarly, MutantCronPassed, MutantForgetFailures,
-	MutantReadyEarly, MutantStopEarly, MutantNoReturn}
+	MutantHistoryAhead, MutantReadyEarly, MutantStopEarly, MutantNoReturn}
 
 // broken is what a mutant keeps beside a leadership.
 type broken struct {

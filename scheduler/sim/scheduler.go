@@ -30,6 +30,7 @@ type schedulerProcess struct {
 
 	session *session
 	renewed time.Time // by its monotonic clock: when its session was last renewed
+	history history
 	leadership
 }
 
@@ -55,8 +56,9 @@ type leadership struct {
 	wakeAt  int64
 	instant int64 // of the next cron, by the wall clock
 	clock   *clock
-	coreAt  int64 // the time that the core was last stepped with
-	behind  int64 // as the core was told
+	coreAt  int64    // the time that the core was last stepped with
+	behind  int64    // as the core was told
+	written []stepAt // the steps that are durable
 	broken  broken
 }
 
@@ -147,12 +149,12 @@ func (s *schedulerProcess) candidate() bool {
 	if c == nil {
 		var err error
 		c, err = core.Load(core.Config{Overhead: overhead, DefaultUser: "nobody",
-			ReplaceAfter: 2 * 60_000, FinishedKeep: 500}, s.broken.records(s))
+			ReplaceAfter: 2 * 60_000, FinishedKeep: finishedKeep, History: true, FinishedFor: finishedFor.Milliseconds()}, s.broken.records(s))
 		if err != nil {
 			panic(failed(fmt.Sprintf("the state cannot be loaded: %v", err)))
 		}
 	}
-	s.leadership = leadership{core: c, epoch: epoch, index: index, reconnect: true, clock: newClock(s.wall(), s.mono()),
+	s.leadership = leadership{core: c, epoch: epoch, index: index, written: []stepAt{{index, core.HistoryLoaded}}, reconnect: true, clock: newClock(s.wall(), s.mono()),
 		translator: mesos.NewTranslator(mesos.Options{Executor: mesos.ExecutorOptions{URL: "http://scheduler/executor", SHA256: zeros}})}
 	s.sawTakeover()
 	s.w.trace("scheduler %d leads at journal index %d, epoch %d", s.number, index, epoch)

@@ -46,6 +46,7 @@ type world struct {
 	inactive   map[*agent]bool
 	users      *users
 	checks     *checks
+	histories  *histories
 	timers     timers
 	calm       bool // no more faults, no more work
 	chosen     []Choice
@@ -99,6 +100,7 @@ func Run(opts Options) (failure error) {
 	w.rng = rand.New(w.pcg)
 	w.checks = newChecks(w)
 	w.journal = newJournal(w)
+	w.histories = newHistories(w)
 	w.election = &election{w: w}
 	w.users = newUsers(w)
 	defer func() {
@@ -257,6 +259,7 @@ func (w *world) moveTo(next time.Time) {
 	w.settleEffects()
 	w.timers.fire(w.now)
 	w.settleEffects()
+	w.histories.move()
 	for _, s := range w.schedulers {
 		s.tick()
 	}
