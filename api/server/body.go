@@ -32,14 +32,19 @@ func (r *reading) field(at string, f api.ProblemField) {
 	r.found = append(r.found, f)
 }
 
-// notes checks what is kept with a deploy for people.
-func (r *reading) notes(n *api.DeployNotes) {
+// invalid takes what a check of the API's types found.
+func (r *reading) invalid(err error) {
 	var wrong api.Invalid
-	if errors.As(n.Validate(), &wrong) {
+	if errors.As(err, &wrong) {
 		for _, f := range wrong {
 			r.field("", f)
 		}
 	}
+}
+
+// notes checks what is kept with a deploy for people.
+func (r *reading) notes(n *api.DeployNotes) {
+	r.invalid(n.Validate())
 }
 
 // spec reads the spec at a node; job is whose it has to be, or "" where it has

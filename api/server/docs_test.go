@@ -23,6 +23,7 @@ const docs = "../../docs/api.md"
 
 var (
 	example  = regexp.MustCompile("(?s)```console\n\\$ (curl .*?)\n((?:HTTP/|: heartbeat|event: ).*?)?```\n")
+	secret   = regexp.MustCompile(`whsec_[A-Za-z0-9+/=]+`)
 	argument = regexp.MustCompile(`(?s)'[^']*'|"[^"]*"|[^'"\s]+`)
 )
 
@@ -82,6 +83,11 @@ func (w *world) prepare(command string, ids map[string]string) {
 		task := w.running("web/devel/hello", 3)[0].ID
 		ids["$TASK"] = task
 		w.mesos.write(task, "logs/stdout", "hello\nworld\n")
+	}
+	if strings.Contains(command, "$WEBHOOK") {
+		page, err := w.Webhooks(ctx, client.WebhookFilter{})
+		require.NoError(w, err)
+		ids["$WEBHOOK"] = page.Items[0].ID
 	}
 	if strings.Contains(command, "$RUN") {
 		page, err := w.Runs(ctx, "etl/devel/load", client.RunFilter{Group: "backfill"})
@@ -196,7 +202,7 @@ func (w *world) curl(command string, ids map[string]string) string {
 		return out.String()
 	}
 	require.NoError(w, json.Indent(&out, []byte(a.body), "", "  "), a.body)
-	return out.String()
+	return secret.ReplaceAllString(out.String(), "whsec_…")
 }
 
 // alike compares an answer with the one that is shown.

@@ -46,6 +46,7 @@ func (s *Server) tellRole(w *response) {
 // observed are reads of what only the leader knows: it is not in the journal.
 var observed = map[string]bool{
 	"/v1/agents": true, "/v1/agents/{agent}": true, "/v1/pending": true, jobPath + "/pending": true,
+	webhookPath + "/deliveries": true,
 }
 
 // toLeader has a standby pass on what only the leader can answer.

@@ -15,7 +15,10 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/core"
 )
 
-const jobPath = "/v1/jobs/{team}/{stage}/{name}"
+const (
+	jobPath     = "/v1/jobs/{team}/{stage}/{name}"
+	webhookPath = "/v1/webhooks/{webhook}"
+)
 
 // route registers every route, and then writes down their description.
 func (s *Server) route() error {
@@ -38,6 +41,7 @@ func (s *Server) route() error {
 	r.runs()
 	r.tasks()
 	r.plan()
+	r.webhooks()
 	r.cluster()
 	var err error
 	if s.openAPI, err = json.Marshal(r.api.OpenAPI()); err != nil {
@@ -121,6 +125,24 @@ func (r routes) tasks() {
 	get(r, "list-files", "/v1/tasks/{task}/files", "List a directory of a task's sandbox", r.s.listFiles)
 	get(r, "read-file", "/v1/tasks/{task}/files/content", "Read a file of a task's sandbox, or follow it as it grows", r.s.readFile)
 	get(r, "download-file", "/v1/tasks/{task}/files/download", "Download a file of a task's sandbox", r.s.downloadFile)
+}
+
+func (r routes) webhooks() {
+	const path = "/v1/webhooks"
+	create := write(r, "create-webhook", http.MethodPost, path, "Have events told to a URL", bodyOf[api.WebhookRequest](maxNotesBody), r.s.createWebhook)
+	create.Description = "The answer has the secret that deliveries are signed with, which is never told again."
+	get(r, "list-webhooks", path, "List webhooks, the oldest first", r.s.listWebhooks)
+	get(r, "get-webhook", webhookPath, "Get a webhook", r.s.getWebhook)
+	write(r, "update-webhook", http.MethodPut, webhookPath, "Change which events a webhook is told of, and where", bodyOf[api.WebhookRequest](maxNotesBody), r.s.updateWebhook)
+	write(r, "remove-webhook", http.MethodDelete, webhookPath, "Forget a webhook with its dead letters", noBody, r.s.removeWebhook)
+	rotate := write(r, "rotate-webhook-secret", http.MethodPost, webhookPath+"/rotate-secret", "Sign deliveries with a new secret", optionalOf[api.RotateSecretRequest](maxSmallBody), r.s.rotateSecret)
+	rotate.Description = "Those before stay valid beside it for a while. The answer has the new one, which is never told again."
+	enable := write(r, "enable-webhook", http.MethodPost, webhookPath+"/enable", "Have a disabled webhook deliver again", optionalOf[api.EnableWebhookRequest](maxSmallBody), r.s.enableWebhook)
+	enable.Description = "It begins with what happens from now on, or with replay where it stopped."
+	write(r, "disable-webhook", http.MethodPost, webhookPath+"/disable", "Have a webhook deliver nothing", optionalOf[api.SteerRequest](maxNotesBody), r.s.disableWebhook)
+	get(r, "list-dead-letters", webhookPath+"/dead-letters", "List the events that could not be delivered", r.s.listDeadLetters)
+	write(r, "redeliver-dead-letters", http.MethodPost, webhookPath+"/dead-letters/redeliver", "Deliver dead letters once more", optionalOf[api.DeadLettersRequest](maxNotesBody), r.s.redeliver)
+	write(r, "drop-dead-letters", http.MethodDelete, webhookPath+"/dead-letters", "Forget dead letters", optionalOf[api.DeadLettersRequest](maxNotesBody), r.s.dropDeadLetters)
 }
 
 func (r routes) cluster() {

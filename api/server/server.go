@@ -64,6 +64,8 @@ type Options struct {
 	Metrics *prometheus.Registry
 	// Log gets what a user is not told; slog's default when nil.
 	Log *slog.Logger
+	// Webhooks delivers events. Without it they are not delivered.
+	Webhooks Webhooks
 	// Heartbeat of event streams, 15 s when 0.
 	Heartbeat time.Duration
 }

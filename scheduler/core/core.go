@@ -28,6 +28,9 @@ type Config struct {
 	// InstancesMost of a service, and PendingMost tasks that wait to be placed
 	// before more runs are refused; 10,000 and 100,000 when 0.
 	InstancesMost, PendingMost int
+	// WebhooksPerTeam and WebhooksMost bound the webhooks of one team, and of all;
+	// 100 and 1,000 when 0.
+	WebhooksPerTeam, WebhooksMost int
 }
 
 // Core decides. See the package's documentation for how to use it.
@@ -45,6 +48,9 @@ type Core struct {
 	groups map[string]*group
 	// deployGroups are several jobs' deploys that go together.
 	deployGroups deployGroups
+
+	webhooks    map[string]*webhook // by id
+	deadLetters int                 // of all webhooks
 
 	idempotency idempotency
 	retention   retention
@@ -89,12 +95,19 @@ func newCore(cfg Config) *Core {
 	if cfg.PendingMost == 0 {
 		cfg.PendingMost = 100_000
 	}
+	if cfg.WebhooksPerTeam == 0 {
+		cfg.WebhooksPerTeam = 100
+	}
+	if cfg.WebhooksMost == 0 {
+		cfg.WebhooksMost = 1_000
+	}
 	return &Core{
 		cfg:         cfg,
 		step:        loadStep,
 		jobs:        map[string]*job{},
 		tasks:       map[string]*task{},
 		groups:      map[string]*group{},
+		webhooks:    map[string]*webhook{},
 		idempotency: idempotency{replies: map[string]*record.IdempotentReply{}},
 		mesos:       mesos{strays: map[string]int64{}},
 		pool:        newPool(),

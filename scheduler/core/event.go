@@ -348,6 +348,8 @@ type Result struct {
 	Task     string   `json:"task,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 	Group    string   `json:"group,omitempty"`
+	Webhook  string   `json:"webhook,omitempty"`
+	Count    int      `json:"count,omitempty"` // of what was changed
 	// Repeated: the answer of an earlier request with the same key.
 	Repeated bool `json:"-"`
 }

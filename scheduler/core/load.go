@@ -21,7 +21,7 @@ func Load(cfg Config, records iter.Seq2[string, Record]) (*Core, error) {
 	for key, m := range records {
 		l.take(key, m)
 	}
-	for _, link := range []func() error{l.linkJobs, l.linkRuns, l.linkTasks} {
+	for _, link := range []func() error{l.linkJobs, l.linkRuns, l.linkTasks, l.linkWebhooks} {
 		if err := link(); err != nil {
 			return nil, err
 		}
@@ -38,6 +38,9 @@ type loader struct {
 	runList   []*record.Run
 	taskList  []*record.Task
 	replyKeys []string
+
+	cursors     []string // ids of webhooks
+	deadLetters []*record.DeadLetter
 }
 
 func (l *loader) take(key string, m Record) {
@@ -61,6 +64,12 @@ func (l *loader) take(key string, m Record) {
 		l.taskList = append(l.taskList, m)
 	case *record.Recorder:
 		c.histories.load(m)
+	case *record.Webhook:
+		c.webhooks[m.Id] = &webhook{rec: m}
+	case *record.WebhookCursor:
+		l.cursors = append(l.cursors, m.Id)
+	case *record.DeadLetter:
+		l.deadLetters = append(l.deadLetters, m)
 	case *record.IdempotentReply:
 		c.idempotency.replies[strings.TrimPrefix(key, record.PrefixIdempotency)] = m
 	}

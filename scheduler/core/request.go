@@ -62,6 +62,24 @@ func (c *Core) execute(r *Request) (Result, *Error) {
 		return c.cancelGroup(op, r.Actor)
 	case SkipHealth:
 		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.skipHealth(j, op, r.Actor) })
+	case CreateWebhook:
+		return c.createWebhook(op, r.Actor)
+	case UpdateWebhook:
+		return c.onWebhook(op.ID, op.IfMatch, func(w *webhook) (Result, *Error) { return c.updateWebhook(w, op, r.Actor) })
+	case RotateSecret:
+		return c.onWebhook(op.ID, op.IfMatch, func(w *webhook) (Result, *Error) { return c.rotateSecret(w, op, r.Actor) })
+	case EnableWebhook:
+		return c.onWebhook(op.ID, op.IfMatch, func(w *webhook) (Result, *Error) { return c.enableWebhook(w, op, r.Actor) })
+	case DisableWebhook:
+		return c.onWebhook(op.ID, op.IfMatch, func(w *webhook) (Result, *Error) { return c.disableWebhook(w, op.Reason, r.Actor), nil })
+	case RemoveWebhook:
+		return c.onWebhook(op.ID, op.IfMatch, func(w *webhook) (Result, *Error) { return c.removeWebhook(w, r.Actor) })
+	case Redeliver:
+		return c.onWebhook(op.ID, nil, func(w *webhook) (Result, *Error) { return c.redeliver(w, op, r.Actor) })
+	case DropDeadLetters:
+		return c.onWebhook(op.ID, nil, func(w *webhook) (Result, *Error) { return c.dropDeadLetters(w, op, r.Actor) })
+	case SaveDeliveries:
+		return c.saveDeliveries(op)
 	}
 	panic(fmt.Sprintf("core: no such operation: %T", r.Op))
 }

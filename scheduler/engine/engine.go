@@ -64,6 +64,9 @@ type Options struct {
 	// Features that this version knows. A lease that has members tells them of
 	// this scheduler's; what all of them know, the core may use.
 	Features []string
+	// Leaving, when not nil, is called before this scheduler steps down, while it
+	// still can write: what is to be saved is saved then.
+	Leaving func(ctx context.Context)
 	// EventsKeep is how many events are kept for those who follow; 100,000
 	// when 0.
 	EventsKeep int
@@ -178,9 +181,14 @@ func (e *Engine) View() *View { return e.view.Load() }
 
 // WaitIndex waits until the view includes a journal index.
 func (e *Engine) WaitIndex(ctx context.Context, index uint64) (*View, error) {
+	return e.Await(ctx, func(v *View) bool { return v.Index >= index })
+}
+
+// Await waits until something holds of the view.
+func (e *Engine) Await(ctx context.Context, holds func(*View) bool) (*View, error) {
 	for {
 		changed := e.viewChanged()
-		if v := e.View(); v.Index >= index {
+		if v := e.View(); holds(v) {
 			return v, nil
 		}
 		select {

@@ -209,6 +209,9 @@ func (e *Engine) StepDown(ctx context.Context) error {
 	if !e.Standby() {
 		return ErrAlone
 	}
+	if e.opts.Leaving != nil {
+		e.opts.Leaving(ctx)
+	}
 	l.resign()
 	select {
 	case <-l.released:

@@ -9,8 +9,9 @@ import (
 
 // Keys of the records there is one of.
 const (
-	KeyCluster = "cluster"
-	KeyLeader  = "leader"
+	KeyCluster     = "cluster"
+	KeyLeader      = "leader"
+	KeyWebhookTail = "webhooktail"
 )
 
 // Prefixes of the keys of all others. Within a job the keys sort as a person
@@ -24,6 +25,10 @@ const (
 	PrefixTask        = "task/"
 	PrefixIdempotency = "idempotency/"
 	PrefixRecorder    = "recorder/"
+
+	PrefixWebhook       = "webhook/"
+	PrefixWebhookCursor = "webhookcursor/"
+	PrefixDeadLetter    = "deadletter/"
 )
 
 // JobKey is the key of a job's record; job is "team/stage/name".
@@ -65,6 +70,18 @@ func KeyOf(m Message) string {
 	panic(fmt.Sprintf("record: no key of a %T", m))
 }
 
+// WebhookKey is the key of a webhook's record.
+func WebhookKey(id string) string { return PrefixWebhook + id }
+
+// WebhookCursorKey is the key of the record of how far a webhook is.
+func WebhookCursorKey(id string) string { return PrefixWebhookCursor + id }
+
+// DeadLetterKey is the key of an event that a webhook could not be told of. The
+// keys of a webhook's dead letters sort as their events.
+func DeadLetterKey(webhook string, at *Position) string {
+	return fmt.Sprintf("%s%s/%s-%020d-%010d", PrefixDeadLetter, webhook, at.GetIncarnation(), at.GetIndex(), at.GetOrdinal())
+}
+
 // New returns an empty record of the type that key holds, nil for a key of a
 // type that this version does not know.
 func New(key string) proto.Message {
@@ -73,6 +90,8 @@ func New(key string) proto.Message {
 		return new(Cluster)
 	case key == KeyLeader:
 		return new(Leader)
+	case key == KeyWebhookTail:
+		return new(WebhookTail)
 	case strings.HasPrefix(key, PrefixTask):
 		return new(Task)
 	case strings.HasPrefix(key, PrefixRun):
@@ -89,6 +108,12 @@ func New(key string) proto.Message {
 		return new(IdempotentReply)
 	case strings.HasPrefix(key, PrefixRecorder):
 		return new(Recorder)
+	case strings.HasPrefix(key, PrefixWebhook):
+		return new(Webhook)
+	case strings.HasPrefix(key, PrefixWebhookCursor):
+		return new(WebhookCursor)
+	case strings.HasPrefix(key, PrefixDeadLetter):
+		return new(DeadLetter)
 	}
 	return nil
 }
