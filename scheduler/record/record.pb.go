@@ -581,6 +581,8 @@ type Cluster struct {
 	FrameworkId     string                 `protobuf:"bytes,2,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`              // Mesos's, durable before the first launch
 	SequenceThrough uint64                 `protobuf:"varint,3,opt,name=sequence_through,json=sequenceThrough,proto3" json:"sequence_through,omitempty"` // ids up to this one may have been given out
 	CreatedAt       int64                  `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	Restores        []*Restored            `protobuf:"bytes,5,rep,name=restores,proto3" json:"restores,omitempty"`    // that the state has been through, the last one last
+	Unsettled       bool                   `protobuf:"varint,6,opt,name=unsettled,proto3" json:"unsettled,omitempty"` // restored, and what Mesos runs is not known for certain yet: nothing is launched
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -641,6 +643,20 @@ func (x *Cluster) GetCreatedAt() int64 {
 		return x.CreatedAt
 	}
 	return 0
+}
+
+func (x *Cluster) GetRestores() []*Restored {
+	if x != nil {
+		return x.Restores
+	}
+	return nil
+}
+
+func (x *Cluster) GetUnsettled() bool {
+	if x != nil {
+		return x.Unsettled
+	}
+	return false
 }
 
 // Leader is written by a scheduler before each SUBSCRIBE: key "leader". That
@@ -2667,7 +2683,7 @@ var File_scheduler_record_record_proto protoreflect.FileDescriptor
 
 const file_scheduler_record_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1dscheduler/record/record.proto\x12\x11perigee.record.v1\"\xc8\x02\n" +
+	"\x1dscheduler/record/record.proto\x12\x11perigee.record.v1\x1a\x1cscheduler/record/state.proto\"\xc8\x02\n" +
 	"\x05Entry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1c\n" +
@@ -2682,13 +2698,15 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	" \x03(\v2\x16.perigee.record.v1.PutR\bfinished\"-\n" +
 	"\x03Put\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"\x98\x01\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"\xef\x01\n" +
 	"\aCluster\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\tR\vincarnation\x12!\n" +
 	"\fframework_id\x18\x02 \x01(\tR\vframeworkId\x12)\n" +
 	"\x10sequence_through\x18\x03 \x01(\x04R\x0fsequenceThrough\x12\x1d\n" +
 	"\n" +
-	"created_at\x18\x04 \x01(\x03R\tcreatedAt\"\x9f\x01\n" +
+	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x127\n" +
+	"\brestores\x18\x05 \x03(\v2\x1b.perigee.record.v1.RestoredR\brestores\x12\x1c\n" +
+	"\tunsettled\x18\x06 \x01(\bR\tunsettled\"\x9f\x01\n" +
 	"\x06Leader\x12\x1c\n" +
 	"\tscheduler\x18\x01 \x01(\tR\tscheduler\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
@@ -3036,33 +3054,35 @@ var file_scheduler_record_record_proto_goTypes = []any{
 	nil,                     // 25: perigee.record.v1.Group.LinksEntry
 	nil,                     // 26: perigee.record.v1.Run.ParametersEntry
 	nil,                     // 27: perigee.record.v1.Task.PlacedOnEntry
+	(*Restored)(nil),        // 28: perigee.record.v1.Restored
 }
 var file_scheduler_record_record_proto_depIdxs = []int32{
 	7,  // 0: perigee.record.v1.Entry.puts:type_name -> perigee.record.v1.Put
 	7,  // 1: perigee.record.v1.Entry.finished:type_name -> perigee.record.v1.Put
-	11, // 2: perigee.record.v1.Job.timed:type_name -> perigee.record.v1.Timed
-	0,  // 3: perigee.record.v1.Timed.action:type_name -> perigee.record.v1.TimedAction
-	1,  // 4: perigee.record.v1.Deploy.state:type_name -> perigee.record.v1.DeployState
-	2,  // 5: perigee.record.v1.Deploy.kind:type_name -> perigee.record.v1.DeployKind
-	23, // 6: perigee.record.v1.Deploy.links:type_name -> perigee.record.v1.Deploy.LinksEntry
-	3,  // 7: perigee.record.v1.Rollout.phase:type_name -> perigee.record.v1.RolloutPhase
-	24, // 8: perigee.record.v1.Rollout.failures:type_name -> perigee.record.v1.Rollout.FailuresEntry
-	1,  // 9: perigee.record.v1.Rollout.outcome:type_name -> perigee.record.v1.DeployState
-	1,  // 10: perigee.record.v1.Group.state:type_name -> perigee.record.v1.DeployState
-	15, // 11: perigee.record.v1.Group.members:type_name -> perigee.record.v1.GroupMember
-	25, // 12: perigee.record.v1.Group.links:type_name -> perigee.record.v1.Group.LinksEntry
-	4,  // 13: perigee.record.v1.Run.state:type_name -> perigee.record.v1.RunState
-	26, // 14: perigee.record.v1.Run.parameters:type_name -> perigee.record.v1.Run.ParametersEntry
-	5,  // 15: perigee.record.v1.Task.state:type_name -> perigee.record.v1.TaskState
-	27, // 16: perigee.record.v1.Task.placed_on:type_name -> perigee.record.v1.Task.PlacedOnEntry
-	19, // 17: perigee.record.v1.Timeline.moments:type_name -> perigee.record.v1.Moment
-	5,  // 18: perigee.record.v1.Moment.state:type_name -> perigee.record.v1.TaskState
-	22, // 19: perigee.record.v1.Event.audit:type_name -> perigee.record.v1.Audit
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	28, // 2: perigee.record.v1.Cluster.restores:type_name -> perigee.record.v1.Restored
+	11, // 3: perigee.record.v1.Job.timed:type_name -> perigee.record.v1.Timed
+	0,  // 4: perigee.record.v1.Timed.action:type_name -> perigee.record.v1.TimedAction
+	1,  // 5: perigee.record.v1.Deploy.state:type_name -> perigee.record.v1.DeployState
+	2,  // 6: perigee.record.v1.Deploy.kind:type_name -> perigee.record.v1.DeployKind
+	23, // 7: perigee.record.v1.Deploy.links:type_name -> perigee.record.v1.Deploy.LinksEntry
+	3,  // 8: perigee.record.v1.Rollout.phase:type_name -> perigee.record.v1.RolloutPhase
+	24, // 9: perigee.record.v1.Rollout.failures:type_name -> perigee.record.v1.Rollout.FailuresEntry
+	1,  // 10: perigee.record.v1.Rollout.outcome:type_name -> perigee.record.v1.DeployState
+	1,  // 11: perigee.record.v1.Group.state:type_name -> perigee.record.v1.DeployState
+	15, // 12: perigee.record.v1.Group.members:type_name -> perigee.record.v1.GroupMember
+	25, // 13: perigee.record.v1.Group.links:type_name -> perigee.record.v1.Group.LinksEntry
+	4,  // 14: perigee.record.v1.Run.state:type_name -> perigee.record.v1.RunState
+	26, // 15: perigee.record.v1.Run.parameters:type_name -> perigee.record.v1.Run.ParametersEntry
+	5,  // 16: perigee.record.v1.Task.state:type_name -> perigee.record.v1.TaskState
+	27, // 17: perigee.record.v1.Task.placed_on:type_name -> perigee.record.v1.Task.PlacedOnEntry
+	19, // 18: perigee.record.v1.Timeline.moments:type_name -> perigee.record.v1.Moment
+	5,  // 19: perigee.record.v1.Moment.state:type_name -> perigee.record.v1.TaskState
+	22, // 20: perigee.record.v1.Event.audit:type_name -> perigee.record.v1.Audit
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_scheduler_record_record_proto_init() }
@@ -3070,6 +3090,7 @@ func file_scheduler_record_record_proto_init() {
 	if File_scheduler_record_record_proto != nil {
 		return
 	}
+	file_scheduler_record_state_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
