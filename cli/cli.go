@@ -144,7 +144,7 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 		a.killCommand(), a.skipHealthCommand(), a.removeCommand())
 	a.add(root, groupLook, a.statusCommand(), a.jobsCommand(), a.taskCommand(), a.logsCommand(), a.explainCommand(), a.eventsCommand(),
 		a.agentsCommand(), a.runsCommand(), a.deploysCommand(), a.groupsCommand(), a.endpointsCommand())
-	a.add(root, groupServe, append([]*cobra.Command{a.schedulerCommand(), a.devCommand()}, extra...)...)
+	a.add(root, groupServe, append([]*cobra.Command{a.schedulerCommand(), a.stateCommand(), a.devCommand()}, extra...)...)
 	root.AddCommand(a.versionCommand())
 	a.noteStart(root)
 	check(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp)))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -97,9 +98,13 @@ func leaves(t reflect.Type, path string, index []int) []setting {
 	return all
 }
 
-// AddServerFlags adds a flag for every setting.
-func AddServerFlags(fs *pflag.FlagSet) {
+// AddServerFlags adds a flag for every setting; for those of some sections alone
+// when any are named, such as "journal".
+func AddServerFlags(fs *pflag.FlagSet, sections ...string) {
 	for _, s := range settings {
+		if section, _, _ := strings.Cut(s.path, "."); len(sections) > 0 && !slices.Contains(sections, section) {
+			continue
+		}
 		f := fs.VarPF(&flagValue{setting: s, text: s.def()}, s.flag(), "", usage(s))
 		if s.kind() == "bool" {
 			f.NoOptDefVal = "true"

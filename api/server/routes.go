@@ -153,6 +153,8 @@ func (r routes) cluster() {
 	get(r, "list-schedulers", "/v1/schedulers", "Say which schedulers live, the leader first", r.s.listSchedulers)
 	down := write(r, "step-down", http.MethodPost, stepDownPath, "Have the leader hand over to another scheduler", noBody, r.s.stepDown)
 	down.Description = "Answered when another can lead. The one that led stands by then."
+	state := get(r, "backup-state", "/v1/state/backup", "Make a backup of the whole state", r.s.backupState)
+	state.Description = "A file for perigee state restore, of one journal index, with every secret that the state has."
 	events := get(r, "follow-events", "/v1/events", "Follow events (server-sent events)", r.s.followEvents)
 	events.Description = "Each event's data is a CloudEvent 1.0. Last-Event-ID, or after, resumes the stream after that event."
 }

@@ -82,6 +82,7 @@ type Server struct {
 	binary  binary
 	peers   *http.Transport // to the leader
 	stores  stores
+	backups chan struct{} // has one for each that is being made
 
 	// life ends when the server stops: streams end with it.
 	life context.Context
@@ -106,6 +107,7 @@ func New(o Options) (*Server, error) {
 		o.Heartbeat = 15 * time.Second
 	}
 	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(), peers: newPeers()}
+	s.backups = make(chan struct{}, backupsMost)
 	s.stores = newStores(http.DefaultTransport.(*http.Transport).Clone())
 	s.life, s.end = context.WithCancel(context.Background())
 	var err error

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"fmt"
 	"iter"
 	"strings"
 
 	"github.com/tidwall/btree"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/core"
@@ -233,6 +235,39 @@ func (v *View) from(from string) iter.Seq2[string, record.Message] {
 		}
 		if more {
 			others(afterTasks, "\xff")
+		}
+	}
+}
+
+// Keys are those of all records, in order.
+func (v *View) Keys() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for key := range v.from("") {
+			if !yield(key) {
+				return
+			}
+		}
+	}
+}
+
+// Records are the records whose keys are at or after from, in order of keys and
+// encoded, those of types that this version does not know too. A value is valid
+// until the loop goes on.
+func (v *View) Records(from string) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		var buf []byte
+		for key, m := range v.from(from) {
+			if u, ok := m.(unknown); ok {
+				buf = append(buf[:0], u.value...)
+			} else {
+				var err error
+				if buf, err = (proto.MarshalOptions{}).MarshalAppend(buf[:0], m); err != nil {
+					panic(fmt.Sprintf("engine: encode record %q: %v", key, err)) // it was encoded before
+				}
+			}
+			if !yield(key, buf) {
+				return
+			}
 		}
 	}
 }

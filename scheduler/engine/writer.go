@@ -488,21 +488,4 @@ type source struct{ view *View }
 
 func (s source) Index() uint64 { return s.view.Index }
 
-func (s source) Records(from string) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		var buf []byte
-		for key, m := range s.view.from(from) {
-			if u, ok := m.(unknown); ok {
-				buf = append(buf[:0], u.value...)
-			} else {
-				var err error
-				if buf, err = (proto.MarshalOptions{}).MarshalAppend(buf[:0], m); err != nil {
-					panic(fmt.Sprintf("engine: encode record %q: %v", key, err)) // it was encoded before
-				}
-			}
-			if !yield(key, buf) {
-				return
-			}
-		}
-	}
-}
+func (s source) Records(from string) iter.Seq2[string, []byte] { return s.view.Records(from) }

@@ -33,22 +33,47 @@ func lock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f); err != nil {
-		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-		held := &InUseError{Dir: dir}
-		if b, err := os.ReadFile(f.Name()); err == nil {
-			held.PID, _ = strconv.Atoi(strings.TrimSpace(string(b)))
-		}
-		return nil, held
+	if err := take(f, dir, unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
 	}
 	// A full disk may refuse the few bytes; the lock holds all the same.
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return f, nil
+}
+
+// lockToRead keeps others from writing, and only that, until the file is closed;
+// nil where there is no lock, as in a copy.
+func lockToRead(dir string) (*os.File, error) {
+	f, err := os.Open(filepath.Join(dir, "lock"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := take(f, dir, unix.LOCK_SH); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func take(f *os.File, dir string, how int) error {
+	err := flock(f, how)
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, unix.EWOULDBLOCK):
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	held := &InUseError{Dir: dir}
+	if b, err := os.ReadFile(f.Name()); err == nil {
+		held.PID, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+	}
+	return held
 }
 
 // lockPatience is how long a lock may be held by nobody who means it: a process that was forked by
@@ -58,10 +83,10 @@ const (
 	lockInterval = 5 * time.Millisecond
 )
 
-func flock(f *os.File) error {
+func flock(f *os.File, how int) error {
 	var err error
 	for range lockPatience / lockInterval {
-		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+		if err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return err
 		}
 		time.Sleep(lockInterval) // flock has no event that can be waited for with an end

@@ -23,9 +23,10 @@ import (
 
 // Options say whose journal it is.
 type Options struct {
-	Cluster string       // its name; a path that holds another's journal is refused
-	Create  bool         // makes one where there is none, which is a *MissingError otherwise
-	Logger  *slog.Logger // nil says nothing
+	Cluster  string       // its name; a path that holds another's journal is refused
+	Create   bool         // makes one where there is none, which is a *MissingError otherwise
+	ReadOnly bool         // only Read will be called: any cluster's when no name is given
+	Logger   *slog.Logger // nil says nothing
 }
 
 // session is what a journal uses of a *zookeeper.Session; tests make some of it fail.

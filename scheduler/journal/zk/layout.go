@@ -42,7 +42,7 @@ func corrupt(path, format string, args ...any) error {
 
 // prepare checks that the journal is one of ours that we may write to, or makes it.
 func prepare(s session, o Options) (made bool, err error) {
-	if o.Cluster == "" {
+	if o.Cluster == "" && !o.ReadOnly {
 		return false, errors.New("the cluster's name is not given")
 	}
 	for {
@@ -51,7 +51,7 @@ func prepare(s session, o Options) (made bool, err error) {
 			if err := checkLayout(s.Path(layoutNode), b); err != nil {
 				return false, err
 			}
-			if err := checkCluster(s, o.Cluster); err != nil {
+			if err := checkCluster(s, o.Cluster); err != nil || o.ReadOnly {
 				return false, err
 			}
 			return made, checkWritable(s, o.Cluster)
@@ -117,17 +117,22 @@ func checkLayout(path string, b []byte) error {
 }
 
 func checkCluster(s session, cluster string) error {
+	found, err := readCluster(s)
+	if err == nil && cluster != "" && found != cluster {
+		err = fmt.Errorf("%s holds the journal of cluster %q, this scheduler is of cluster %q: give each cluster a path of its own", s.Path(""), found, cluster)
+	}
+	return err
+}
+
+func readCluster(s session) (string, error) {
 	b, _, err := s.Get(clusterNode)
 	if errors.Is(err, zklib.ErrNoNode) {
-		return corrupt(s.Path(clusterNode), "the znode is missing")
+		return "", corrupt(s.Path(clusterNode), "the znode is missing")
 	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", s.Path(clusterNode), err)
+		return "", fmt.Errorf("read %s: %w", s.Path(clusterNode), err)
 	}
-	if found := strings.TrimSpace(string(b)); found != cluster {
-		return fmt.Errorf("%s holds the journal of cluster %q, this scheduler is of cluster %q: give each cluster a path of its own", s.Path(""), found, cluster)
-	}
-	return nil
+	return strings.TrimSpace(string(b)), nil
 }
 
 // writableNode exists within one multi only.

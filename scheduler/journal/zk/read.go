@@ -36,6 +36,23 @@ func parseIndex(name string) (uint64, bool) {
 	return index, err == nil
 }
 
+// Read passes what is durable to apply, as Lead would, and changes nothing: a
+// scheduler may lead meanwhile. What is passed may begin anew, with its records.
+// It returns the name of the cluster whose journal it is.
+func (j *Journal) Read(ctx context.Context, apply journal.Applier) (cluster string, err error) {
+	s, err := j.sessions(ctx)
+	if err == nil {
+		cluster, err = readCluster(s)
+	}
+	if err == nil {
+		_, err = j.readAll(ctx, s, nil, apply)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read journal: %w", err)
+	}
+	return cluster, nil
+}
+
 // errSwapped says that the manifest changed while what it named was read.
 var errSwapped = errors.New("the manifest changed")
 
