@@ -90,3 +90,18 @@ func (v *View) finished() []record.Message {
 	}
 	return out
 }
+
+// Held tells anew all that this scheduler holds for history: for one that could
+// not keep what it was told. What was told before or is told meanwhile may be in
+// it. Its Incarnation is "" while the journal is not loaded, or holds nothing.
+func (e *Engine) Held() Durable {
+	d := Durable{Anew: true}
+	d.Events, d.Before, d.Index = e.events.all()
+	d.Incarnation = d.Before.Incarnation
+	if d.Incarnation != "" {
+		v := e.View()
+		d.Finished = v.finished()
+		d.Index = min(d.Index, v.Index) // while the journal is read anew, the events come first
+	}
+	return d
+}

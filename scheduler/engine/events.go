@@ -153,6 +153,14 @@ func (l *eventLog) since(id EventID, max int) ([]Published, <-chan struct{}, err
 	return l.events[i : i+n : i+n], l.changed, nil
 }
 
+// all returns the events that are kept, the last one before them, and the entry
+// up to which they are.
+func (l *eventLog) all() (events []Published, before EventID, through uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.events[:len(l.events):len(l.events)], l.dropped, l.through
+}
+
 // last returns the id of the newest event.
 func (l *eventLog) last() EventID {
 	l.mu.Lock()

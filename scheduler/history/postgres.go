@@ -1,0 +1,180 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// postgres is a history in PostgreSQL, which all schedulers share.
+type postgres struct{ config *pgx.ConnConfig }
+
+const (
+	// postgresSchema has the tables, unless the URL says another search_path.
+	postgresSchema = "perigee"
+	// postgresConnect bounds how long a connection takes to be made.
+	postgresConnect = 5 * time.Second
+)
+
+func newPostgres(address string) (*postgres, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, wrong("the URL of the history cannot be read: %v", err) // it has no password in it
+	}
+	if config.RuntimeParams["search_path"] == "" {
+		config.RuntimeParams["search_path"] = postgresSchema
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "perigee"
+	}
+	// The planner's own compiler costs more than such queries take.
+	config.RuntimeParams["jit"] = "off"
+	config.ConnectTimeout = postgresConnect
+	return &postgres{config}, nil
+}
+
+func (p *postgres) open(ctx context.Context) (write, read *sql.DB, err error) {
+	write, read = stdlib.OpenDB(*p.config), stdlib.OpenDB(*p.config)
+	write.SetMaxOpenConns(1)
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	read.SetConnMaxIdleTime(time.Minute)
+	if p.config.RuntimeParams["search_path"] == postgresSchema {
+		_, err = write.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS `+postgresSchema)
+	} else {
+		err = write.PingContext(ctx)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open the history in PostgreSQL: %w", err), write.Close(), read.Close())
+	}
+	return write, read, nil
+}
+
+func (*postgres) close() error               { return nil }
+func (*postgres) shared() bool               { return true }
+func (*postgres) begin() string              { return "BEGIN" }
+func (*postgres) schemas() []string          { return scripts("postgres") }
+func (*postgres) locked(query string) string { return query + " FOR UPDATE OF m" }
+
+// migrationLock is a number that stands for history's schema in PostgreSQL's
+// advisory locks.
+const migrationLock = 7300_2020
+
+func (*postgres) alone(ctx context.Context, c *sql.Conn) error {
+	if _, err := c.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, migrationLock); err != nil {
+		return fmt.Errorf("wait for other schedulers to bring history's schema up to date: %w", err)
+	}
+	return nil
+}
+
+func (*postgres) blank(ctx context.Context, c *sql.Conn) (bool, error) {
+	var there bool
+	if err := c.QueryRowContext(ctx, `SELECT to_regclass('meta') IS NOT NULL`).Scan(&there); err != nil {
+		return false, fmt.Errorf("look for history's schema: %w", err)
+	}
+	return !there, nil
+}
+
+// rebind numbers the question marks. Nothing that is written here has one
+// elsewhere.
+func (*postgres) rebind(query string) string {
+	var b strings.Builder
+	n := 0
+	for part := range strings.SplitSeq(query, "?") {
+		if n > 0 {
+			b.WriteString("$" + strconv.Itoa(n))
+		}
+		b.WriteString(part)
+		n++
+	}
+	return b.String()
+}
+
+func (p *postgres) put(b *batch, k kind, rows []row) error {
+	for len(rows) > 0 {
+		n := min(postgresAtOnce, len(rows))
+		if n < postgresAtOnce {
+			n = 1
+		}
+		args := make([]any, 0, 11*n)
+		for i := range rows[:n] {
+			args = append(append(args, rows[i].values()...), textArray(rows[i].terms))
+		}
+		if _, err := b.exec(postgresInsert[k][n > 1], args...); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// postgresAtOnce rows are inserted by one statement.
+const postgresAtOnce = 50
+
+var postgresInsert [kinds]map[bool]string
+
+func init() {
+	for k := range kinds {
+		one := "(" + questions(11) + ")"
+		insert := "INSERT INTO " + k.String() + " (k, version, ident, job, agent, state, span, began, link, body, terms) VALUES " + one
+		postgresInsert[k] = map[bool]string{false: insert, true: insert + strings.Repeat(", "+one, postgresAtOnce-1)}
+	}
+}
+
+// textArray is nil for no terms, so that the index has nothing of such a row.
+func textArray(terms []string) any {
+	if len(terms) == 0 {
+		return nil
+	}
+	return terms
+}
+
+func (*postgres) putBlock(b *batch, e block) error {
+	_, err := b.exec(`INSERT INTO events (k, incarnation, first_index, first_ordinal, last_index, last_ordinal, count, body, terms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		append(e.values(b.mark.incarnation), textArray(e.terms))...)
+	return err
+}
+
+func (*postgres) forget(*batch, string, []int64) error { return nil } // they are columns
+
+// find makes a selection for each term, so that each is answered from an index,
+// newest first.
+func (*postgres) find(f find) (string, []any) {
+	where, rest := "k >= ? AND k < ?", []any{f.from, f.to}
+	if len(f.all) > 0 {
+		where += " AND terms @> ?"
+		rest = append(rest, f.all)
+	}
+	order := " ORDER BY k DESC LIMIT ?"
+	rest = append(rest, f.limit)
+	if len(f.any) == 0 {
+		return `SELECT k FROM ` + f.table + ` WHERE ` + where + order, rest
+	}
+	var parts []string
+	var args []any
+	for _, t := range f.any {
+		equal := ""
+		for i, column := range columns[t.by] {
+			equal += column + " = ? AND "
+			args = append(args, t.numbers()[i])
+		}
+		parts = append(parts, `(SELECT k FROM `+f.table+` WHERE `+equal+where+order+`)`)
+		args = append(args, rest...)
+	}
+	return strings.Join(parts, " UNION ALL "), args
+}
+
+// unreachable says whether an error is of the connection, and not of what was
+// asked.
+func unreachable(err error) bool {
+	var e *pgconn.PgError
+	return !errors.As(err, &e)
+}

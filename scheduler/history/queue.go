@@ -1,0 +1,205 @@
+package history
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/perigee-sched/perigee/scheduler/engine"
+	"github.com/perigee-sched/perigee/scheduler/record"
+)
+
+// Bounds of what waits to be written: beyond either, all of it is dropped, to be
+// told anew by what the scheduler holds itself.
+const (
+	queueItemsMost = 300_000
+	queueBytesMost = 256 << 20
+)
+
+// queue is what was told and is not written.
+type queue struct {
+	itemsMost, bytesMost int
+	now                  func() time.Time
+	filled               chan struct{} // has a token while there is something
+
+	mu      sync.Mutex
+	waiting []told
+	items   int
+	bytes   int
+	dropped bool // all that waited, and what came since
+	lost    int  // events that were dropped, and not told anew
+	drops   int  // how often
+	latest  place
+}
+
+// told is a Durable that waits, and what it counts for.
+type told struct {
+	engine.Durable
+	items, bytes int
+	at           time.Time
+}
+
+func size(d engine.Durable) int { return len(d.Finished) + len(d.Events) }
+
+// place is an entry of the journal.
+type place struct {
+	incarnation string
+	index       uint64
+}
+
+// add takes in what became durable. What it costs the engine is little: sizes
+// are estimates.
+func (q *queue) add(d engine.Durable) {
+	t := told{Durable: d, items: size(d), bytes: estimate(d), at: q.now()}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.latest = place{d.Incarnation, d.Index}
+	if q.dropped {
+		q.lost += len(d.Events)
+		return
+	}
+	if len(q.waiting) > 0 && (q.items+t.items > q.itemsMost || q.bytes+t.bytes > q.bytesMost) {
+		q.drop()
+		q.lost += len(d.Events)
+		return
+	}
+	q.waiting = append(q.waiting, t)
+	q.items += t.items
+	q.bytes += t.bytes
+	if t.items > 0 {
+		q.token()
+	}
+}
+
+func (q *queue) token() {
+	select {
+	case q.filled <- struct{}{}:
+	default:
+	}
+}
+
+// drop has everything told anew, later.
+func (q *queue) drop() {
+	for _, t := range q.waiting {
+		q.lost += len(t.Events)
+	}
+	q.waiting, q.items, q.bytes = nil, 0, 0
+	q.dropped = true
+	q.drops++
+	q.token()
+}
+
+// again has what is told from now on wait once more, and says whether it was
+// dropped; what was is then to be told anew.
+func (q *queue) again() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	was := q.dropped
+	q.dropped = false
+	return was
+}
+
+// refill puts what was told anew before all that waits. It counts for nothing:
+// the scheduler has it in memory in any case.
+func (q *queue) refill(d engine.Durable) {
+	t := told{Durable: d, at: q.now()}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.dropped {
+		return
+	}
+	q.waiting = append([]told{t}, q.waiting...)
+}
+
+// found counts events as not lost, after all.
+func (q *queue) found(events int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lost = max(0, q.lost-events)
+}
+
+// first are the first that wait, of one incarnation, together about as large as
+// most items, or one alone that is larger.
+func (q *queue) first(most int) []told {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, items := 0, 0
+	for ; n < len(q.waiting); n++ {
+		t := &q.waiting[n]
+		items += size(t.Durable)
+		if n > 0 && (items > most || t.Incarnation != q.waiting[0].Incarnation || t.Anew) {
+			break
+		}
+	}
+	return q.waiting[:n:n]
+}
+
+// written drops the first ones, which are stored. In between, all may have been
+// dropped.
+func (q *queue) written(batch []told) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(batch) == 0 || len(q.waiting) < len(batch) || &q.waiting[0] != &batch[0] {
+		return
+	}
+	q.remove(len(batch))
+}
+
+// trim drops what is stored, by another scheduler.
+func (q *queue) trim(at place) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for n < len(q.waiting) && q.waiting[n].Incarnation == at.incarnation && q.waiting[n].Index <= at.index {
+		n++
+	}
+	q.remove(n)
+}
+
+func (q *queue) remove(n int) {
+	for i := range n {
+		q.items -= q.waiting[i].items
+		q.bytes -= q.waiting[i].bytes
+		q.waiting[i] = told{}
+	}
+	if q.waiting = q.waiting[n:]; len(q.waiting) == 0 {
+		q.waiting = nil
+	}
+}
+
+// state is what waits, since when, and what the journal's latest entry is.
+func (q *queue) state() (items, bytes int, oldest time.Time, latest place) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) > 0 {
+		oldest = q.waiting[0].at
+	}
+	return q.items, q.bytes, oldest, q.latest
+}
+
+func (q *queue) losses() (events, drops int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.lost, q.drops
+}
+
+// estimate is about how much memory what became durable keeps.
+func estimate(d engine.Durable) int {
+	n := 200 + 1000*len(d.Finished) + 300*len(d.Events)
+	for _, m := range d.Finished {
+		if d, ok := m.(*record.Deploy); ok {
+			n += len(d.Spec)
+		}
+	}
+	for _, p := range d.Events {
+		n += len(p.Event.Message)
+		if a := p.Event.Audit; a != nil {
+			n += len(a.Before) + len(a.After)
+		}
+	}
+	return n
+}
+
+// encode is how messages are stored: the same one always alike.
+var encode = proto.MarshalOptions{Deterministic: true}
