@@ -72,7 +72,7 @@ func (c *Core) beginReturn(r *rollout, outcome record.DeployState, cause string)
 // returnInstances takes back the number of instances that the deploy brought.
 func (c *Core) returnInstances(r *rollout) {
 	if r.rec.InstancesChanged {
-		c.editJob(r.job).Instances = r.rec.InstancesBefore
+		c.setInstances(r.job, r.rec.InstancesBefore, "perigee")
 	}
 }
 

@@ -61,12 +61,14 @@ type Core struct {
 	dirty       []*job // services to look at before the step ends
 	cut         int    // how often lookedTooOften was true
 	mesos       mesos
+	census      census
 	queue       queue
 	pool        pool
 
-	step  uint64 // number of this step
-	edits []edit // what this step changes, in order
-	ready Ready
+	acting string // who asks for the request that is executed
+	step   uint64 // number of this step
+	edits  []edit // what this step changes, in order
+	ready  Ready
 
 	features []string // that every live scheduler knows
 }
@@ -110,6 +112,7 @@ func newCore(cfg Config) *Core {
 		webhooks:    map[string]*webhook{},
 		idempotency: idempotency{replies: map[string]*record.IdempotentReply{}},
 		mesos:       mesos{strays: map[string]int64{}},
+		census:      census{known: map[string]*record.Agent{}},
 		pool:        newPool(),
 	}
 }
@@ -146,7 +149,7 @@ func (c *Core) apply(e Event) {
 	case Subscribed:
 		c.subscribed(e)
 	case Disconnected:
-		c.disconnected()
+		c.disconnected(e.Reason)
 	case Offers:
 		c.offered(e.Offers)
 	case ClockBehind:
@@ -157,10 +160,14 @@ func (c *Core) apply(e Event) {
 		c.update(&e)
 	case Accepted:
 		c.accepted(e)
+	case ListingAgents:
+		c.census.listing()
 	case Agents:
 		c.agentsKnown(e.Agents)
+		c.counted(e)
 	case AgentRemoved:
 		c.agentRemoved(e.Agent)
+		c.gaveUp(e.Agent)
 	case GateAnswered:
 		c.gateAnswered(e)
 	case Features:
@@ -201,6 +208,8 @@ func (c *Core) fire() {
 		case timerIdempotency:
 			c.forgetReplies()
 		case timerFinished: // prune looks at every step
+		case timerCensus:
+			c.countMore()
 		case timerOffers:
 			c.pool.timer = 0 // settleOffers looks at every step
 		}
@@ -237,8 +246,12 @@ func (c *Core) delete(key string) {
 
 func (c *Core) call(call Call) { c.ready.Calls = append(c.ready.Calls, call) }
 
+// emit tells an event. What a request causes at once, who asks for it causes.
 func (c *Core) emit(e *record.Event) {
 	e.At = c.now
+	if c.acting != "" {
+		e.Actor = c.acting
+	}
 	c.ready.Events = append(c.ready.Events, e)
 }
 
@@ -251,7 +264,7 @@ func (c *Core) beginLeading(e Elected) {
 	c.seq = c.cluster.SequenceThrough
 	c.editCluster()
 	c.writeLeader(&record.Leader{Scheduler: e.Scheduler, Address: e.Address, Version: e.Version, ElectedAt: c.now})
-	c.emit(&record.Event{Type: "scheduler.elected", Actor: e.Scheduler})
+	c.emit(&record.Event{Type: "scheduler.elected", Object: e.Scheduler, Message: e.Address})
 	c.resume()
 }
 

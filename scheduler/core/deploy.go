@@ -37,7 +37,7 @@ func (c *Core) putJob(op PutJob, actor string) (Result, *Error) {
 	}
 	before := j.rec.Instances
 	if n := op.Spec.Instances; n != nil {
-		c.editJob(j).Instances = uint32(*n)
+		c.setInstances(j, uint32(*n), actor)
 		c.dropTimed(j, timedScale)
 	}
 	c.startDeploy(j, d, &record.Rollout{InstancesBefore: before, InstancesChanged: before != j.rec.Instances, Resumed: op.Resume && j.rec.Paused})

@@ -67,8 +67,19 @@ type Accepted struct {
 	Err   string
 }
 
-// Agents is the list of all agents that the master has, as of now.
-type Agents struct{ Agents []Agent }
+// ListingAgents says that the master is being asked for its agents. What comes
+// from now on until Agents may be newer than that list.
+type ListingAgents struct{}
+
+// Agents is the list of all agents that the master has, as of some time since
+// ListingAgents.
+type Agents struct {
+	Agents []Agent
+	// Recovered are the ids of those that the master's registry has, and that did
+	// not come back since the master failed over. It gives them time: they are not
+	// lost.
+	Recovered []string
+}
 
 // AgentRemoved says that the master gave an agent up.
 type AgentRemoved struct{ Agent string }
@@ -174,6 +185,10 @@ type PutGroup struct {
 	Supersede bool
 }
 
+// StepDown has it told that the leader is asked to hand over, which it does once
+// that is durable.
+type StepDown struct{}
+
 // CancelGroup undoes a group that is in progress.
 type CancelGroup struct{ ID, Reason string }
 
@@ -237,18 +252,19 @@ type KillTask struct {
 	Reason string
 }
 
-func (Elected) isEvent()      {}
-func (Connecting) isEvent()   {}
-func (Subscribed) isEvent()   {}
-func (Disconnected) isEvent() {}
-func (Offers) isEvent()       {}
-func (Rescinded) isEvent()    {}
-func (Update) isEvent()       {}
-func (Accepted) isEvent()     {}
-func (Agents) isEvent()       {}
-func (AgentRemoved) isEvent() {}
-func (GateAnswered) isEvent() {}
-func (Request) isEvent()      {}
+func (Elected) isEvent()       {}
+func (Connecting) isEvent()    {}
+func (Subscribed) isEvent()    {}
+func (Disconnected) isEvent()  {}
+func (Offers) isEvent()        {}
+func (Rescinded) isEvent()     {}
+func (Update) isEvent()        {}
+func (Accepted) isEvent()      {}
+func (Agents) isEvent()        {}
+func (ListingAgents) isEvent() {}
+func (AgentRemoved) isEvent()  {}
+func (GateAnswered) isEvent()  {}
+func (Request) isEvent()       {}
 
 func (PutJob) isOp()    {}
 func (RemoveJob) isOp() {}
@@ -266,6 +282,7 @@ func (SteerDeploy) isOp()     {}
 func (PutGroup) isOp()        {}
 func (CancelGroup) isOp()     {}
 func (SkipHealth) isOp()      {}
+func (StepDown) isOp()        {}
 
 // MesosState is a task's state as Mesos names it.
 type MesosState uint8

@@ -70,6 +70,8 @@ func (l *loader) take(key string, m Record) {
 		l.cursors = append(l.cursors, m.Id)
 	case *record.DeadLetter:
 		l.deadLetters = append(l.deadLetters, m)
+	case *record.Agent:
+		c.census.known[m.Id] = m
 	case *record.IdempotentReply:
 		c.idempotency.replies[strings.TrimPrefix(key, record.PrefixIdempotency)] = m
 	}

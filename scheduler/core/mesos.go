@@ -46,7 +46,7 @@ func (c *Core) connecting() {
 	leader := proto.CloneOf(c.leader)
 	leader.Subscriptions++
 	c.writeLeader(leader)
-	c.disconnected()
+	c.disconnected("another subscription begins")
 	c.pool.suppressed = !c.demand()
 	c.call(Subscribe{FrameworkID: c.cluster.FrameworkId, Suppressed: c.pool.suppressed})
 }
@@ -57,7 +57,7 @@ func (c *Core) subscribed(e Subscribed) {
 	}
 	m := &c.mesos
 	m.subscribed, m.since, m.master = true, c.now, e.Master
-	c.emit(&record.Event{Type: "scheduler.subscribed", Message: e.Master})
+	c.emit(&record.Event{Type: "scheduler.subscribed", Object: c.leader.Scheduler, Message: e.Master})
 	c.touchRollouts()
 	stopping := c.launchedTasks(func(t *task) bool {
 		t.answered = true // or it never will be: an older subscription's calls are refused
@@ -70,8 +70,12 @@ func (c *Core) subscribed(e Subscribed) {
 	c.reconcileAll()
 }
 
-func (c *Core) disconnected() {
+func (c *Core) disconnected(why string) {
 	m := &c.mesos
+	if m.subscribed {
+		c.emit(&record.Event{Type: "scheduler.disconnected", Object: c.leader.Scheduler, Message: m.master, Reason: validText(why)})
+	}
+	c.census.stop()
 	m.subscribed, m.askAt, m.asking = false, 0, nil
 	c.loseOffers()
 }

@@ -24,7 +24,9 @@ func (c *Core) request(r *Request) {
 		reply.Result.Repeated = true
 		return
 	}
+	c.acting = r.Actor
 	reply.Result, reply.Err = c.execute(r)
+	c.acting = ""
 	if reply.Err == nil && r.IdempotencyKey != "" {
 		c.keepReply(r, reply.Result)
 	}
@@ -60,6 +62,9 @@ func (c *Core) execute(r *Request) (Result, *Error) {
 		return c.putGroup(op, r.Actor)
 	case CancelGroup:
 		return c.cancelGroup(op, r.Actor)
+	case StepDown:
+		c.emit(&record.Event{Type: "scheduler.stepping_down", Object: c.leader.Scheduler})
+		return Result{Changed: true}, nil
 	case SkipHealth:
 		return c.onJob(op.Job, op.IfMatch, func(j *job) (Result, *Error) { return c.skipHealth(j, op, r.Actor) })
 	case CreateWebhook:
@@ -213,13 +218,16 @@ func (c *Core) scaleJob(j *job, op ScaleJob, actor string) (Result, *Error) {
 	if uint32(op.Instances) == j.rec.Instances && op.Until == 0 && !j.isTimed(timedScale) {
 		return unchanged(j), nil
 	}
-	result := c.changed(j)
+	result, before := c.changed(j), j.rec.Instances
 	if op.Until != 0 {
 		c.setTimed(j, &record.Timed{Action: timedScale, Until: op.Until, Instances: j.rec.Instances, By: actor})
 	} else {
 		c.dropTimed(j, timedScale)
 	}
 	c.setInstances(j, uint32(op.Instances), actor)
+	if uint32(op.Instances) == before {
+		c.emit(&record.Event{Type: "job.scaled", Job: j.rec.Key, Actor: actor, Message: fmt.Sprintf("stays at %d instances", before)})
+	}
 	result.Warnings = c.warnings(j)
 	return result, nil
 }

@@ -97,9 +97,11 @@ func (c *Core) newRun(j *job, rec *record.Run, state record.RunState, reason str
 	return r
 }
 
-func (c *Core) emitRun(r *run) {
+func (c *Core) emitRun(r *run) { c.tellRun(r, "run."+StateName(r.rec.State)) }
+
+func (c *Core) tellRun(r *run, typ string) {
 	rec := r.rec
-	c.emit(&record.Event{Type: "run." + StateName(rec.State), Job: rec.Job, Run: rec.Id, Deploy: rec.Deploy,
+	c.emit(&record.Event{Type: typ, Job: rec.Job, Run: rec.Id, Deploy: rec.Deploy,
 		State: StateName(rec.State), Reason: rec.Reason, Task: rec.Task, Attempt: rec.Attempts, Actor: rec.RequestedBy})
 }
 
@@ -121,8 +123,7 @@ func (c *Core) attempt(r *run, last *task) {
 func (c *Core) runStarted(r *run) {
 	if r.rec.StartedAt == 0 {
 		c.editRun(r).StartedAt = c.now
-		c.emit(&record.Event{Type: "run.started", Job: r.rec.Job, Run: r.rec.Id, Deploy: r.rec.Deploy,
-			State: StateName(r.rec.State), Task: r.rec.Task, Attempt: r.rec.Attempts})
+		c.tellRun(r, "run.started")
 	}
 }
 
@@ -202,6 +203,9 @@ func (c *Core) cancelRun(r *run, reason string) {
 	if r.task == nil {
 		c.endRun(r, runCancelled, reason)
 		return
+	}
+	if r.task.launched() {
+		c.tellRun(r, "run.cancelling") // and cancelled once its task is over
 	}
 	c.stop(r.task, reason)
 }

@@ -39,6 +39,7 @@ const (
 	timerReconcile                    // none: ask for the tasks not heard of
 	timerIdempotency                  // none: kept answers are a day old
 	timerFinished                     // none: finished records are old enough to go
+	timerCensus                       // none: more agents are to be told of
 	timerKinds
 )
 

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -41,6 +42,8 @@ var update = flag.Bool("update", false, "write the transcripts as they are now")
 //	> settle JOB                  and so on with what follows, until nothing does
 //	> serve JOB                   all pending tasks of a job are launched, run, and are ready
 //	> fail over                   throw the core away, load what was durable
+//	> listing | agents a1 cpus=4 mem=8192; a2 …; recovered=a3,a4 | gave-up a1
+//	> step-down
 //	> tasks | runs | pending | timeline ID | deploys JOB | endpoints JOB | groups
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -154,6 +157,9 @@ func (w *world) printEvent(e *record.Event) {
 	default:
 		subject += " of run " + e.Run
 	}
+	if subject == "" && !strings.HasPrefix(e.Type, "scheduler.") { // there is one
+		subject = cmp.Or(e.Object, e.Agent)
+	}
 	line := e.Type + " " + subject
 	if e.Host != "" {
 		line += " on " + e.Host
@@ -243,12 +249,22 @@ func (w *world) do(command string) {
 		}
 		w.step(Offers{list})
 	case "agents":
-		var list []Agent
+		list := Agents{}
 		for _, part := range strings.Split(strings.TrimPrefix(command, "agents "), ";") {
+			if ids, ok := strings.CutPrefix(strings.TrimSpace(part), "recovered="); ok {
+				list.Recovered = strings.Split(ids, ",")
+				continue
+			}
 			o := w.offer(strings.Fields(part))
-			list = append(list, Agent{ID: o.Agent, Host: o.Host, Attributes: o.Attributes, Total: o.Free, Active: true})
+			list.Agents = append(list.Agents, Agent{ID: o.Agent, Host: o.Host, Attributes: o.Attributes, Total: o.Free, Active: true})
 		}
-		w.step(Agents{list})
+		w.step(list)
+	case "listing":
+		w.step(ListingAgents{})
+	case "gave-up":
+		w.step(AgentRemoved{args[0]})
+	case "step-down":
+		w.request(StepDown{})
 	case "rescind":
 		w.step(Rescinded{args[0]})
 	case "update":

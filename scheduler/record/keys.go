@@ -25,6 +25,7 @@ const (
 	PrefixTask        = "task/"
 	PrefixIdempotency = "idempotency/"
 	PrefixRecorder    = "recorder/"
+	PrefixAgent       = "agent/"
 
 	PrefixWebhook       = "webhook/"
 	PrefixWebhookCursor = "webhookcursor/"
@@ -82,6 +83,9 @@ func DeadLetterKey(webhook string, at *Position) string {
 	return fmt.Sprintf("%s%s/%s-%020d-%010d", PrefixDeadLetter, webhook, at.GetIncarnation(), at.GetIndex(), at.GetOrdinal())
 }
 
+// AgentKey is the key of an agent's record.
+func AgentKey(id string) string { return PrefixAgent + id }
+
 // New returns an empty record of the type that key holds, nil for a key of a
 // type that this version does not know.
 func New(key string) proto.Message {
@@ -114,6 +118,8 @@ func New(key string) proto.Message {
 		return new(WebhookCursor)
 	case strings.HasPrefix(key, PrefixDeadLetter):
 		return new(DeadLetter)
+	case strings.HasPrefix(key, PrefixAgent):
+		return new(Agent)
 	}
 	return nil
 }
