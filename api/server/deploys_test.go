@@ -443,9 +443,6 @@ func TestDeploy_StandbyTellsProgressAndEndpoints(t *testing.T) {
 	t.Parallel()
 	leader, standby, _ := beginPair(t)
 	require.NoError(t, leader.engine.Deliver(ctx))
-	var err error
-	standby.Client, err = client.New(standby.url, client.WithActor("tester"))
-	require.NoError(t, err)
 	d := standby.deploy(shop, site("")) // there is no Mesos: it waits
 	require.Equal(t, api.DeployInProgress, d.State)
 	ended := make(chan api.DeployState, 1)

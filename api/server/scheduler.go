@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/lease"
 )
@@ -145,13 +146,23 @@ func (s *Server) askScheduler(ctx context.Context, address string) (*api.Schedul
 	return out, json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(out)
 }
 
-// stepDown hands over. Who asks twice moves two leaders, so clients ask once.
+// stepDown hands over, once it is durable who asked. Who asks twice moves two
+// leaders, unless with one Idempotency-Key.
 func (s *Server) stepDown(ctx context.Context, _ *struct{}) (*schedulerOutput, error) {
 	s.Log.Info("asked to step down", "actor", writingOf(ctx).actor)
+	if !s.Scheduler.Standby() {
+		return nil, engine.ErrAlone
+	}
+	result, _, err := s.execute(ctx, core.StepDown{})
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, doTimeout)
 	defer cancel()
-	if err := s.Scheduler.StepDown(ctx); err != nil {
-		return nil, err
+	if !result.Repeated {
+		if err := s.Scheduler.StepDown(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return &schedulerOutput{s.scheduler()}, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/api/client"
 	"github.com/perigee-sched/perigee/api/server"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
@@ -71,6 +72,8 @@ func (p *pair) start() *world {
 		cancel()
 		running.Wait()
 	})
+	w.Client, err = client.New(w.url, client.WithActor("tester"))
+	require.NoError(p, err)
 	p.all = append(p.all, w)
 	return w
 }
@@ -176,7 +179,10 @@ func TestStandby_StepDown(t *testing.T) {
 	t.Parallel()
 	leader, standby, _ := beginPair(t)
 	leader.put("web/prod/hello", service)
-	a := standby.do("POST", "/v1/scheduler/step-down", "")
+	events, err := leader.Events(ctx, client.EventFilter{Type: "scheduler.*"})
+	require.NoError(t, err)
+	defer events.Close()
+	a := standby.do("POST", "/v1/scheduler/step-down", "", api.HeaderActor+": ada", api.HeaderIdempotencyKey+": once")
 	require.Equal(t, http.StatusOK, a.status, a.body)
 	var was api.Scheduler
 	require.NoError(t, json.Unmarshal([]byte(a.body), &was))
@@ -185,6 +191,13 @@ func TestStandby_StepDown(t *testing.T) {
 	leader.eventually("the first stands by", func() bool { return leader.engine.Leader() == standby.url })
 	require.Equal(t, http.StatusCreated, leader.do("PUT", "/v1/jobs/web/prod/other", service).status)
 	require.EqualValues(t, 2, standby.engine.View().Epoch)
+	again := leader.do("POST", "/v1/scheduler/step-down", "", api.HeaderIdempotencyKey+": once")
+	require.Equal(t, http.StatusOK, again.status, again.body)
+	require.True(t, standby.engine.Leads(), "a retry moves no other leader")
+	_, told := until(t, events, "scheduler.elected")
+	require.Equal(t, "dev.perigee.scheduler.stepping_down", told[0].Type)
+	require.Equal(t, "ada", told[0].Data.Actor)
+	require.NotEmpty(t, told[0].Subject)
 }
 
 func TestStandby_WhenNobodyLeads(t *testing.T) {

@@ -15,27 +15,40 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/core"
 )
 
-// agents lists the master's agents whenever it is due, not more often than
-// AgentsEvery, until ctx ends. Failures are only logged: scheduling needs offers,
-// not this list, which is for totals and for people.
+// agentsShare is how much of the time asking for agents may take: the answer of a
+// large cluster is long.
+const agentsShare = 100
+
+// agents lists the master's agents whenever it is due, and now and then, until
+// ctx ends. A failure is logged, and it is asked again, ever less often: scheduling
+// needs offers, not this list, which is for totals, for people, and to tell who
+// joined and who is lost.
 func (s *session) agents(ctx context.Context) error {
-	pause := time.NewTicker(s.driver.o.AgentsEvery)
-	defer pause.Stop()
-	for {
+	o := &s.driver.o
+	again := time.NewTimer(o.AgentsAgain)
+	defer again.Stop()
+	for failures := 0; ; {
 		select {
 		case <-s.agentsDue:
+		case <-again.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		pause.Reset(s.driver.o.AgentsEvery)
+		start := time.Now()
+		s.driver.outbox.put(core.ListingAgents{})
 		agents, err := s.driver.getAgents(ctx, s.master)
-		if err == nil {
-			s.driver.outbox.put(core.Agents{Agents: agents})
-		} else if ctx.Err() == nil {
+		switch {
+		case err == nil:
+			failures = 0
+			s.driver.outbox.put(agents)
+			again.Reset(max(o.AgentsAgain, agentsShare*time.Since(start)))
+		case ctx.Err() == nil:
 			s.driver.log.Warn("agents not listed", "error", err)
+			again.Reset(min(o.AgentsEvery<<min(failures, 16), o.AgentsAgain))
+			failures++
 		}
 		select {
-		case <-pause.C:
+		case <-time.After(o.AgentsEvery - time.Since(start)):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -45,39 +58,49 @@ func (s *session) agents(ctx context.Context) error {
 // maxAgents bounds the answer to GET_AGENTS, in bytes.
 const maxAgents = 256 << 20
 
-func (d *Driver) getAgents(ctx context.Context, address string) ([]core.Agent, error) {
+func (d *Driver) getAgents(ctx context.Context, address string) (agents core.Agents, err error) {
 	body, err := (&master.Call{Type: master.Call_GET_AGENTS}).Marshal()
 	if err != nil {
-		return nil, fmt.Errorf("GET_AGENTS: %w", err)
+		return agents, fmt.Errorf("GET_AGENTS: %w", err)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/api/v1", bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("GET_AGENTS: %w", err)
+		return agents, fmt.Errorf("GET_AGENTS: %w", err)
 	}
 	request.Header.Set("Content-Type", protobufType)
 	request.Header.Set("Accept", protobufType)
 	answer, err := d.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("GET_AGENTS: %w", err)
+		return agents, fmt.Errorf("GET_AGENTS: %w", err)
 	}
 	defer answer.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, maxAgents))
 	if err != nil {
-		return nil, fmt.Errorf("GET_AGENTS: %w", err)
+		return agents, fmt.Errorf("GET_AGENTS: %w", err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("GET_AGENTS was answered %s: %s", answer.Status, b[:min(len(b), 200)])
+		return agents, fmt.Errorf("GET_AGENTS was answered %s: %s", answer.Status, b[:min(len(b), 200)])
 	}
 	var response master.Response
 	if err := response.Unmarshal(b); err != nil {
-		return nil, fmt.Errorf("GET_AGENTS: %w", err)
+		return agents, fmt.Errorf("GET_AGENTS: %w", err)
 	}
-	listed := response.GetGetAgents().GetAgents()
-	agents := make([]core.Agent, len(listed))
+	return coreAgents(response.GetGetAgents(), d.o.Framework.Role), nil
+}
+
+func coreAgents(list *master.Response_GetAgents, role string) core.Agents {
+	listed := list.GetAgents()
+	agents := core.Agents{Agents: make([]core.Agent, len(listed))}
 	for i := range listed {
-		agents[i] = coreAgent(&listed[i], d.o.Framework.Role)
+		agents.Agents[i] = coreAgent(&listed[i], role)
 	}
-	return agents, nil
+	recovered := list.GetRecoveredAgents()
+	for i := range recovered {
+		if id := recovered[i].ID; id != nil {
+			agents.Recovered = append(agents.Recovered, id.Value)
+		}
+	}
+	return agents
 }
 
 // coreAgent counts, of an agent's resources, what role may ever be offered.

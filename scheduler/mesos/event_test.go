@@ -152,6 +152,54 @@ func TestAgents_ListedWhenNeeded(t *testing.T) {
 	})
 }
 
+// An agent that is not wanted is not offered, and one that the master could not
+// be asked about is to be told of all the same.
+func TestAgents_ListedNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var c cluster
+		m := c.start(t, "m1:5050")
+		o := testOptions()
+		o.MaxSilence = 1000 // this master sends no heartbeats
+		b := c.run(t, o, &bench{})
+		synctest.Wait()
+		b.got()
+		lists := func(after time.Duration) (all []core.Event) {
+			time.Sleep(after)
+			synctest.Wait()
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			for _, e := range b.events {
+				switch e.(type) {
+				case core.Agents, core.ListingAgents:
+					all = append(all, e)
+				}
+			}
+			b.events = nil
+			return all
+		}
+		change := func(do func()) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			do()
+		}
+		change(func() { m.recovered = []mesos.AgentInfo{{ID: &mesos.AgentID{Value: "a"}}} })
+		empty := core.Agents{Agents: []core.Agent{}, Recovered: []string{"a"}}
+		require.Equal(t, []core.Event{core.ListingAgents{}, empty}, lists(40*time.Second))
+		require.Equal(t, []core.Event{core.ListingAgents{}, empty}, lists(30*time.Second))
+		change(func() { m.unlisted = true })
+		require.Len(t, lists(10*time.Minute), 24, "1, 2, 4, 8, 16 and then 30 s apart")
+		change(func() { m.unlisted = false })
+		all := lists(31 * time.Second)
+		require.Equal(t, []core.Event{core.ListingAgents{}, empty}, all[len(all)-2:])
+		change(func() { m.unlisted = true })
+		for len(lists(time.Second)) == 0 {
+		}
+		change(func() { m.unlisted = false })
+		require.Len(t, lists(time.Second), 2, "soon again after the first failure")
+	})
+}
+
 // Its corpus is in testdata/fuzz.
 func FuzzRecordReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte) {

@@ -64,6 +64,8 @@ type fakeMaster struct {
 	streams    int
 	stream     *fakeStream
 	agents     []master.Response_GetAgents_Agent
+	recovered  []mesos.AgentInfo // not back since the master failed over
+	unlisted   bool              // refuses GET_AGENTS
 
 	// answer, when set, answers a call instead of 202.
 	answer func(*scheduler.Call) (int, string)
@@ -145,9 +147,14 @@ func (m *fakeMaster) operator(w http.ResponseWriter, r *http.Request) {
 	}
 	m.mu.Lock()
 	m.listed++
+	refuses := m.unlisted
 	b, err := (&master.Response{Type: master.Response_GET_AGENTS,
-		GetAgents: &master.Response_GetAgents{Agents: m.agents}}).Marshal()
+		GetAgents: &master.Response_GetAgents{Agents: m.agents, RecoveredAgents: m.recovered}}).Marshal()
 	m.mu.Unlock()
+	if refuses {
+		http.Error(w, "no", http.StatusForbidden)
+		return
+	}
 	if err != nil {
 		panic(err)
 	}
@@ -345,13 +352,16 @@ func (b *bench) deliver(ctx context.Context, events ...core.Event) error {
 	return ctx.Err()
 }
 
-// got returns the events since the last time, without lists of agents.
+// got returns the events since the last time, without those about lists of
+// agents.
 func (b *bench) got() []core.Event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []core.Event
 	for _, e := range b.events {
-		if _, is := e.(core.Agents); !is {
+		switch e.(type) {
+		case core.Agents, core.ListingAgents:
+		default:
 			out = append(out, e)
 		}
 	}

@@ -44,8 +44,10 @@ type Options struct {
 	// 10 s when 0. Past it the call's outcome is unknown, and the subscription
 	// is given up.
 	CallTimeout time.Duration
-	// AgentsEvery is the shortest time between two GET_AGENTS; 1 s when 0.
-	AgentsEvery time.Duration
+	// AgentsEvery is the shortest time between two GET_AGENTS; 1 s when 0. The
+	// longest is AgentsAgain, 30 s when 0: an agent whose resources are not wanted
+	// is not offered, so nothing else says that it joined.
+	AgentsEvery, AgentsAgain time.Duration
 	// Lanes is how many connections carry calls, but for RECONCILE; 8 when 0.
 	Lanes int
 	// Random gives numbers in [0,1) for the jitter; math/rand when nil.
@@ -129,6 +131,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.BackoffMax, 15*time.Second)
 	setDefault(&o.CallTimeout, 10*time.Second)
 	setDefault(&o.AgentsEvery, time.Second)
+	setDefault(&o.AgentsAgain, 30*time.Second)
 	setDefault(&o.Lanes, 8)
 	if o.Logger == nil {
 		o.Logger = slog.Default()

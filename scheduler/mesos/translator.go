@@ -3,6 +3,7 @@ package mesos
 import (
 	"log/slog"
 
+	"github.com/mesos/mesos-go/api/v1/lib/master"
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
 
 	"github.com/perigee-sched/perigee/scheduler/core"
@@ -33,6 +34,11 @@ func (t *Translator) Subscribed(framework string) {
 // Call is the message for a core's call. With an error, an Accept was not
 // possible; see session.message.
 func (t *Translator) Call(c core.Call) (*scheduler.Call, error) { return t.session.message(c) }
+
+// Agents is what core is told of the master's list of agents.
+func (t *Translator) Agents(list *master.Response_GetAgents) core.Agents {
+	return coreAgents(list, t.session.driver.o.Framework.Role)
+}
 
 // Event is what core is told of a message; nil when nothing.
 func (t *Translator) Event(e *scheduler.Event) core.Event { return t.session.translate(e) }
