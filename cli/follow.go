@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -24,9 +25,14 @@ func (r *logReader) others(ctx context.Context, w *watch, t target, several bool
 	}
 	n, instance := t.instance()
 	for {
-		e, _, err := w.next(ctx, time.Hour)
+		e, missed, err := w.next(ctx, time.Hour)
 		if err != nil {
 			return err
+		}
+		if missed {
+			if err := r.again(ctx, t, several); err != nil {
+				return err
+			}
 		}
 		if e == nil {
 			continue
@@ -46,6 +52,18 @@ func (r *logReader) others(ctx context.Context, w *watch, t target, several bool
 			r.followTask(ctx, r.writer(d.Task, name, several))
 		}
 	}
+}
+
+// again follows the tasks there are now: some may have come unseen.
+func (r *logReader) again(ctx context.Context, t target, several bool) error {
+	tasks, err := r.tasks(ctx, t)
+	if err != nil {
+		return err
+	}
+	for i := range tasks {
+		r.followTask(ctx, r.writer(tasks[i].ID, nameOf(&tasks[i]), several))
+	}
+	return nil
 }
 
 // followTask prints what a task writes until it has ended. It does not wait for
@@ -76,36 +94,51 @@ func (r *logReader) wait() { r.work.Wait() }
 // followOne follows a file, and goes on where it was when the connection or the
 // scheduler went away.
 func (r *logReader) followOne(ctx context.Context, w logWriter) error {
-	from, err := r.begin(ctx, w.task)
-	var p *api.Problem
-	if errors.As(err, &p) && (p.Status == http.StatusNotFound || p.Status == http.StatusConflict) {
-		from, err = 0, nil // nothing there yet
-	}
-	if err != nil {
-		return err
-	}
-	read := &countingReader{n: from}
-	for {
-		body, err := r.client.FollowFileAfter(ctx, w.task, r.file, read.n, read.last)
-		if err != nil {
-			if unreachable(err) && ctx.Err() == nil {
-				if err := pause(ctx); err != nil {
-					return err
-				}
-				continue
-			}
-			return err
+	read := &countingReader{}
+	for begun := false; ; {
+		err := error(nil)
+		if !begun {
+			read.n, err = r.beginFollowing(ctx, w.task)
+			begun = err == nil
 		}
-		read.r = body
-		err = r.copy(read, w)
-		body.Close()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, io.ErrUnexpectedEOF) && !unreachable(err) {
+		if begun {
+			err = r.followOn(ctx, w, read)
+		}
+		if err == nil || ctx.Err() != nil || !away(err) {
 			return err
 		}
 		if err := pause(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// beginFollowing is begin for a file that may not be there yet.
+func (r *logReader) beginFollowing(ctx context.Context, task string) (int64, error) {
+	from, err := r.begin(ctx, task)
+	var p *api.Problem
+	if errors.As(err, &p) && (p.Status == http.StatusNotFound || p.Status == http.StatusConflict) {
+		return 0, nil
+	}
+	return from, err
+}
+
+// followOn prints what comes after what was read, until the task has ended.
+func (r *logReader) followOn(ctx context.Context, w logWriter, read *countingReader) error {
+	body, err := r.client.FollowFileAfter(ctx, w.task, r.file, read.n, read.last)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	read.r = body
+	return r.copy(read, w)
+}
+
+// away says whether there was no scheduler to answer, or none that could: one
+// that begins, and whose journal is not loaded yet.
+func away(err error) bool {
+	var network net.Error // of a connection that broke off within an answer
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || codeOf(err) == codeUnavailable
 }
 
 // pause is how long a reader waits for a scheduler that went away.

@@ -26,8 +26,8 @@ func (a *app) logsCommand() *cobra.Command {
 		Use: "logs JOB[/INSTANCE|/RUN]|TASK", Short: "Show what tasks write to stdout or stderr", Args: cobra.ExactArgs(1),
 		Long: `Shows the end of what tasks wrote to stdout. Of a service these are the tasks of
 all instances, each line after its instance; of a cron or batch job that of the
-latest run. With -f it goes on as more is written, also by the tasks that come
-after these. With -o json each line is an object with the job, the instance or
+latest run. With -f these are all runs that are at work, and it goes on as more is
+written, also by the tasks that come after these. With -o json each line is an object with the job, the instance or
 run, the task and the line.`,
 		Example:           "  perigee logs -f web/devel/hello\n  perigee logs --stderr -n -1 web/devel/hello/0",
 		ValidArgsFunction: a.completeTargets(),
@@ -137,26 +137,14 @@ func (r *logReader) taskOf(ctx context.Context, run *api.Run) ([]api.Task, error
 	return []api.Task{*task}, nil
 }
 
-// tasksOfJob are the newest of each instance, or that of the latest run.
+// tasksOfJob are the newest of each instance, or those of runs.
 func (r *logReader) tasksOfJob(ctx context.Context, name string) ([]api.Task, error) {
 	job, err := r.client.Job(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	if job.Kind != api.KindService {
-		page, err := r.client.Runs(ctx, name, client.RunFilter{Limit: 20})
-		if err != nil {
-			return nil, err
-		}
-		for i := range page.Items {
-			if page.Items[i].Task != "" {
-				return r.taskOf(ctx, &page.Items[i])
-			}
-		}
-		if r.follow {
-			return nil, nil
-		}
-		return nil, notFound("no run of %s has written anything yet", name)
+		return r.tasksOfRuns(ctx, name)
 	}
 	tasks, err := tasksOfJob(ctx, r.client, name, true)
 	if err != nil {
@@ -176,6 +164,31 @@ func (r *logReader) tasksOfJob(ctx context.Context, name string) ([]api.Task, er
 	}
 	if len(found) == 0 && !r.follow {
 		return nil, notFound("no task of %s was started yet; `perigee explain %s` says why", name, name)
+	}
+	return found, nil
+}
+
+// tasksOfRuns are that of the latest run, and with -f those of all runs that are
+// at work.
+func (r *logReader) tasksOfRuns(ctx context.Context, job string) ([]api.Task, error) {
+	page, err := r.client.Runs(ctx, job, client.RunFilter{Limit: 20})
+	if err != nil {
+		return nil, err
+	}
+	var found []api.Task
+	for i := range page.Items {
+		run := &page.Items[i]
+		if run.Task == "" || len(found) > 0 && (!r.follow || overStates[run.State]) {
+			continue
+		}
+		tasks, err := r.taskOf(ctx, run)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, tasks...)
+	}
+	if len(found) == 0 && !r.follow {
+		return nil, notFound("no run of %s has written anything yet", job)
 	}
 	return found, nil
 }

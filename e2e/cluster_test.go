@@ -72,16 +72,18 @@ func firstPort() int { return 10000 + os.Getpid()%40*400 }
 // scheduler is one that tests started, which they may kill and start again.
 type scheduler struct {
 	*program.Process
-	cluster *cluster
-	name    string
-	url     string
-	args    []string
+	cluster   *cluster
+	name      string
+	framework string
+	url       string
+	args      []string
 }
 
 // startScheduler starts a scheduler with a journal of its own.
 func (c *cluster) startScheduler(ctx context.Context, name string, more ...string) (*scheduler, error) {
+	name = again(name)
 	framework := fmt.Sprintf("e2e-%d-%s", os.Getpid(), name)
-	s := &scheduler{cluster: c, name: name, args: append([]string{"scheduler", "--config", os.DevNull,
+	s := &scheduler{cluster: c, name: name, framework: framework, args: append([]string{"scheduler", "--config", os.DevNull,
 		"--mesos-master", c.master, "--mesos-framework-name", framework, "--mesos-failover-timeout", "10m",
 		"--journal-url", "file://" + filepath.Join(built.dir, "journal-"+name),
 		"--executor-cache-dir", filepath.Join(built.dir, "cache")}, more...)}
@@ -151,9 +153,9 @@ func (c *cluster) close() error {
 	return errors.Join(errs...)
 }
 
-// tearDown removes these tests' frameworks: that of one scheduler, or all when
-// name is "".
-func (c *cluster) tearDown(name string) error {
+// tearDown removes these tests' frameworks: the one of that name, or all when it
+// is "".
+func (c *cluster) tearDown(framework string) error {
 	var answer struct {
 		GetFrameworks struct {
 			Frameworks []struct {
@@ -169,7 +171,7 @@ func (c *cluster) tearDown(name string) error {
 	}
 	ours := fmt.Sprintf("e2e-%d-", os.Getpid())
 	for _, f := range answer.GetFrameworks.Frameworks {
-		if info := f.FrameworkInfo; strings.HasPrefix(info.Name, ours) && strings.HasSuffix(info.Name, name) {
+		if info := f.FrameworkInfo; strings.HasPrefix(info.Name, ours) && (framework == "" || framework == info.Name) {
 			err := c.operate(map[string]any{"type": "TEARDOWN", "teardown": map[string]any{
 				"framework_id": map[string]any{"value": info.ID.Value}}}, nil)
 			if err != nil {

@@ -14,7 +14,8 @@ import (
 )
 
 // step is a service that a build deploys: its version is whatever it was built
-// from, and one that is called bad does not start.
+// from, and one that is called bad does not start. Its health check has it not be
+// taken for ready, however long it takes to end.
 const step = `
 variables: {githash: {required: true}}
 job: JOB
@@ -22,7 +23,7 @@ kind: service
 command: test "$VERSION" != bad || { echo "there is no database" >&2; exit 3; }; exec sleep 600
 env: {VERSION: "${githash}"}
 resources: {cpus: 0.05, memory: 16MiB}
-ready: {after: 100ms}
+health: {command: {command: test "$VERSION" != bad}, interval: 1s}
 restart: {min: 100ms, max: 1s}
 stop: {grace: 1s}
 update: {deadline: 60s, retries: 0}
@@ -56,14 +57,14 @@ func TestDeploy_FromABuild(t *testing.T) {
 		{"step-1", "4a1e", 0, []string{"env.VERSION  9f86 → 4a1e", "Deploy 1 of " + job + " succeeded"}}, // that was this build's
 		{"step-3", "bad", 11, []string{"deploy 3 of " + job + " was rolled back", "    there is no database", "the version before runs again"}},
 	} {
-		code, out := w.script("deploy.sh", []string{"BUILD_TAG=" + b.build, "GIT_COMMIT=" + b.commit}, path, "test")
+		code, out := w.script("deploy.sh", []string{"BUILD_TAG=" + w.team + b.build, "GIT_COMMIT=" + b.commit}, path, "test")
 		require.Equal(t, b.code, code, out)
 		for _, part := range b.says {
 			require.Contains(t, out, part)
 		}
 	}
 	require.EqualValues(t, 3, w.jobNow(job).LatestDeploy.Number, "nothing was deployed twice")
-	code, out := w.script("deploy.sh", []string{"BUILD_TAG=step-4", "GIT_COMMIT=0000"}, path, "prod")
+	code, out := w.script("deploy.sh", []string{"BUILD_TAG=" + w.team + "step-4", "GIT_COMMIT=0000"}, path, "prod")
 	require.Equal(t, 3, code, out)
 }
 
@@ -82,15 +83,15 @@ func TestDeploy_FromABuildWithCurl(t *testing.T) {
 		return file
 	}
 	for _, build := range []string{"curl-1", "curl-1"} {
-		code, out := w.script("deploy-curl.sh", []string{"BUILD_TAG=" + build}, job, spec("4a1e"))
+		code, out := w.script("deploy-curl.sh", []string{"BUILD_TAG=" + w.team + build}, job, spec("4a1e"))
 		require.Zero(t, code, out)
 		require.Contains(t, out, "deploy 1 of "+job+": succeeded\n")
 	}
-	code, out := w.script("deploy-curl.sh", []string{"BUILD_TAG=curl-2"}, job, spec("bad"))
+	code, out := w.script("deploy-curl.sh", []string{"BUILD_TAG=" + w.team + "curl-2"}, job, spec("bad"))
 	require.Equal(t, 1, code, out)
 	require.Contains(t, out, "deploy 2 of "+job+": rolled_back: ")
 	require.Contains(t, out, "there is no database")
-	code, out = w.script("deploy-curl.sh", []string{"BUILD_TAG=curl-2"}, job, spec("4a1e"))
+	code, out = w.script("deploy-curl.sh", []string{"BUILD_TAG=" + w.team + "curl-2"}, job, spec("4a1e"))
 	require.Equal(t, 1, code)
 	require.Contains(t, out, "refused with 409", strings.TrimSpace(out))
 	require.Contains(t, out, "idempotency-key-reused")

@@ -41,9 +41,11 @@ const (
 	atOnce = "{batch: 100%, deadline: 60s}"
 )
 
-// fails has a version end as soon as it starts.
+// fails has a version end as soon as it starts. Its health check has it not be
+// taken for ready, however long that takes.
 func fails(version, update string) string {
-	return strings.Replace(sleeps(version, update[:len(update)-1]+", retries: 0}"), "exec sleep 3600", "exit 3", 1)
+	text := sleeps(version, update[:len(update)-1]+", retries: 0}")
+	return strings.Replace(text, "exec sleep 3600", "exit 3", 1) + "health: {command: {command: 'false'}}\n"
 }
 
 // deployNow is a job's deploy as it is now.

@@ -14,13 +14,14 @@ import (
 	"github.com/perigee-sched/perigee/e2e/program"
 )
 
-// startDev starts `perigee dev` and waits until it is ready.
-func startDev(t *testing.T, listen string, more ...string) (*program.Process, string) {
+// startDev starts `perigee dev` with its state in a directory, and waits until it
+// is ready.
+func startDev(t *testing.T, dir, listen string) (*program.Process, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	p, err := program.Start(built.dir, "dev", built.perigee, append([]string{"dev", "--dir", filepath.Join(built.dir, "dev"), "--api-listen", listen,
-		"--first-port", fmt.Sprint(firstPort() + 200), "--examples", built.examples}, more...)...)
+	p, err := program.Start(built.dir, filepath.Base(dir), built.perigee, "dev", "--dir", dir, "--api-listen", listen,
+		"--first-port", fmt.Sprint(firstPort()+200), "--examples", built.examples)
 	require.NoError(t, err)
 	line, err := p.Stdout.Await(ctx, "API ")
 	require.NoError(t, err)
@@ -32,7 +33,8 @@ func startDev(t *testing.T, listen string, more ...string) (*program.Process, st
 func TestDev(t *testing.T) {
 	needsOwnCluster(t)
 	t.Parallel()
-	dev, url := startDev(t, "127.0.0.1:0")
+	dir := filepath.Join(built.dir, again("dev"))
+	dev, url := startDev(t, dir, "127.0.0.1:0")
 	t.Cleanup(func() { _ = dev.Cmd.Process.Signal(syscall.SIGINT) }) // when the test failed early
 	w := see(t, url)
 	w.awaitLine(dev.Stdout, "web/devel/hello  deploy succeeded")
@@ -54,7 +56,7 @@ func TestDev(t *testing.T) {
 	require.NoError(t, dev.End(w.ctx, os.Kill))
 	w.witness.open("during") // ends while nobody is there
 	w.witness.await("end", 1)
-	dev, again := startDev(t, strings.TrimPrefix(url, "http://"))
+	dev, again := startDev(t, dir, strings.TrimPrefix(url, "http://"))
 	require.Equal(t, url, again)
 	w.witness.open("after")
 	w.await(long, "both runs succeed", func() bool { return strings.Count(w.must("runs", long), "succeeded") == 2 })

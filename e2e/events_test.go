@@ -87,7 +87,7 @@ func TestScheduler_NewFramework(t *testing.T) {
 	job := w.job("web")
 	w.must("deploy", w.file("web", strings.Replace(service, "instances: 2", "instances: 1", 1)))
 	first := w.witness.await("start", 1)[0]
-	require.NoError(t, shared.tearDown("-removed"))
+	require.NoError(t, shared.tearDown(s.framework))
 	select {
 	case <-s.Ended:
 	case <-ctx.Done():

@@ -13,17 +13,31 @@ import (
 
 // A leader that is asked to gives its lease up: nobody waits until it runs out.
 func handedOver(w *world) {
-	leader := w.leader()
-	begun := time.Now()
-	leader.signal(syscall.SIGTERM)
-	next := w.awaitLeader(leader)
-	took := w.awaitWrite(next).Sub(begun)
-	w.Logf("SIGTERM to the next leader's first write: %v", took)
-	require.Less(w, took, sessionTimeout)
-	<-leader.Ended
-	require.Zero(w, leader.Cmd.ProcessState.ExitCode(), leader.Stderr)
-	leader.start()
-	w.Logf("step-down to the next leader's first write: %v", w.stepDown(next))
+	w.atOnce("SIGTERM", func() time.Duration {
+		leader := w.leader()
+		begun := time.Now()
+		leader.signal(syscall.SIGTERM)
+		took := w.awaitWrite(w.awaitLeader(leader)).Sub(begun)
+		<-leader.Ended
+		require.Zero(w, leader.Cmd.ProcessState.ExitCode(), leader.Stderr)
+		leader.start()
+		return took
+	})
+	w.atOnce("step-down", func() time.Duration { return w.stepDown(w.leader()) })
+}
+
+// atOnce wants a hand-over not to wait until a session ends. One that did never
+// would be faster; on a machine that is busy with others, one of three is.
+func (w *world) atOnce(what string, handOver func() time.Duration) {
+	w.Helper()
+	for try := 1; ; try++ {
+		took := handOver()
+		w.Logf("%s to the next leader's first write: %v", what, took)
+		if took < sessionTimeout {
+			return
+		}
+		require.Less(w, try, 3, "each hand-over took longer than a session")
+	}
 }
 
 // stepDown has the leader step down, by a standby's word, and returns how long
@@ -36,7 +50,6 @@ func (w *world) stepDown(leader *scheduler) time.Duration {
 	said, err := c.CombinedOutput()
 	require.NoError(w, err, string(said))
 	took := w.awaitWrite(w.awaitLeader(leader)).Sub(begun)
-	require.Less(w, took, sessionTimeout)
 	w.awaitStandby(leader)
 	return took
 }

@@ -28,20 +28,25 @@ func (w *world) living(job string) (tasks []string, processes func() error) {
 	w.Helper()
 	all, err := w.tasks()
 	require.NoError(w, err)
-	pids := map[int]string{}
 	for _, t := range all {
 		if t.Job == job {
 			tasks = append(tasks, t.ID)
 		}
 	}
-	for _, e := range w.effectsOf(job) {
-		if slices.Contains(tasks, e.task) {
-			pids[e.pid] = e.task
-		}
-	}
-	require.NotEmpty(w, tasks)
-	require.ElementsMatch(w, tasks, slices.Collect(maps.Values(pids)))
 	slices.Sort(tasks)
+	require.NotEmpty(w, tasks)
+	pids := map[int]string{}
+	eventually(w.T, "each task of "+job+" has told of itself", func() error { // it is ready some time after its start
+		for _, e := range w.effectsOf(job) {
+			if slices.Contains(tasks, e.task) {
+				pids[e.pid] = e.task
+			}
+		}
+		if told := slices.Sorted(maps.Values(pids)); !slices.Equal(told, tasks) {
+			return fmt.Errorf("%v told of themselves, of %v", told, tasks)
+		}
+		return nil
+	})
 	return tasks, func() error {
 		for pid, task := range pids {
 			if !program.Alive(pid) {
