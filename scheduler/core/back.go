@@ -90,6 +90,9 @@ func (c *Core) bringBack(r *rollout, n int) {
 	}
 	m := &moves{rollout: r, gen: back.class.gen, surge: r.update.SurgeOf(n, size), unavailable: r.update.UnavailableOf(n, size)}
 	for i := range n {
+		if _, calm := r.job.calmOn(uint32(i)); calm {
+			continue
+		}
 		s := r.job.slot(uint32(i))
 		if s.staying() > 1 && s.other(m.gen) != nil && s.other(m.gen).rec.Ready {
 			m.surge--
@@ -100,6 +103,10 @@ func (c *Core) bringBack(r *rollout, n int) {
 	}
 	settled := 0
 	for i := n - 1; i >= 0; i-- {
+		if gen, calm := r.job.calmOn(uint32(i)); calm && gen == m.gen {
+			settled++
+			continue
+		}
 		s := r.job.slot(uint32(i))
 		c.returnInstance(m, s, uint32(i), n-1-i-settled < size)
 		if s.ready(m.gen) != nil {

@@ -20,6 +20,12 @@ func (c *Core) moveOn(r *rollout, n int) {
 	m := c.newMoves(r, n, before, target)
 	settled := 0
 	for i := range n {
+		if gen, calm := r.job.calmOn(uint32(i)); calm && !r.blueGreen() && (gen == m.gen || i >= target) {
+			if i < target {
+				settled++
+			}
+			continue
+		}
 		s := r.job.slot(uint32(i))
 		// One that is to leave its old task now needs no other of its kind.
 		if i >= target || s.on(m.gen) != nil || hold != "" && !r.blueGreen() {
@@ -67,6 +73,9 @@ func (c *Core) newMoves(r *rollout, n, before, target int) *moves {
 		unavailable: r.update.UnavailableOf(n, size), bounded: !r.first()}
 	allowed, away := m.unavailable, 0
 	for i := range n {
+		if _, calm := r.job.calmOn(uint32(i)); calm {
+			continue
+		}
 		s := r.job.slot(uint32(i))
 		if s.staying() > 1 {
 			m.surge--

@@ -56,6 +56,15 @@ func (w *world) checkCounts() {
 		if r := j.rollout; r != nil && !j.rec.Paused && !j.rec.Removing && !r.rec.Paused && !r.rec.PulseMissed && (r.rec.Phase == phaseMoving || r.rec.Phase == phaseReturning) {
 			deploying++
 		}
+		require.Len(t, j.calm, len(j.slots))
+		for i, known := range j.calm {
+			if known != 0 {
+				s := j.slots[i]
+				require.Len(t, s.live, 1, "instance %d of %s", i, j.rec.Key)
+				require.Same(t, s.live[0], s.ready(known-1), "instance %d of %s", i, j.rec.Key)
+				require.False(t, s.live[0].rec.Replace, "instance %d of %s", i, j.rec.Key)
+			}
+		}
 		for attribute, values := range j.placed {
 			for value, n := range values {
 				require.Positive(t, n, "tasks of %s with %s=%s", j.rec.Key, attribute, value)

@@ -26,6 +26,7 @@ type job struct {
 	team    string
 	deploys []*deploy // by number, those that are kept
 	slots   []*slot   // of a service, by instance
+	calm    []uint32  // likewise: generation + 1 of what calmOn found, 0 where it has to look
 	rollout *rollout  // of a service, while a deploy goes on
 	// deploying is whether queue.deploying counts it.
 	deploying bool

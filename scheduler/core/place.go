@@ -245,13 +245,12 @@ func shutdownGrace(spec *api.Spec) int64 {
 func (c *Core) definition(t *task) []byte {
 	d := struct {
 		api.Definition
-		Spec json.RawMessage `json:"spec"`
+		Spec *struct{} `json:"spec,omitempty"` // comes below: it is encoded already
 	}{
 		Definition: api.Definition{
 			Task: t.rec.Id, Job: t.rec.Job, Deploy: t.rec.Deploy, Instance: t.rec.Instance, Run: t.rec.Run,
 			Attempt: t.rec.Attempt, Host: t.rec.Host,
 		},
-		Spec: t.class.specOf(t.job),
 	}
 	if t.run != nil {
 		d.Parameters = t.run.rec.Parameters
@@ -266,7 +265,10 @@ func (c *Core) definition(t *task) []byte {
 	if err != nil {
 		panic(err) // strings and numbers
 	}
-	return b
+	spec := t.class.specOf(t.job)
+	whole := make([]byte, 0, len(b)+len(spec)+len(`,"spec":`))
+	whole = append(append(whole, b[:len(b)-1]...), `,"spec":`...)
+	return append(append(whole, spec...), '}')
 }
 
 // takePorts takes n ports, going round, so that one that was freed is not

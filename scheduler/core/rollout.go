@@ -271,9 +271,9 @@ func (c *Core) progress(r *rollout) string {
 	if r.rec.Phase == phaseReturning {
 		return fmt.Sprintf("its instances return to deploy %d", r.rec.Back)
 	}
-	n := 0
-	for _, s := range r.job.slots {
-		if s.ready(r.deploy.class.gen) != nil {
+	n, gen := 0, r.deploy.class.gen
+	for i, s := range r.job.slots {
+		if on, calm := r.job.calmOn(uint32(i)); calm && on == gen || !calm && s.ready(gen) != nil {
 			n++
 		}
 	}

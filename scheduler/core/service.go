@@ -66,7 +66,9 @@ func (c *Core) reconcileService(j *job) {
 	case j.rec.Paused || j.rec.Removing:
 	case r == nil:
 		for i := range wanted {
-			c.keepInstance(j, j.slot(uint32(i)), uint32(i))
+			if _, calm := j.calmOn(uint32(i)); !calm {
+				c.keepInstance(j, j.slot(uint32(i)), uint32(i))
+			}
 		}
 	case r.rec.Phase == phaseReturning:
 		c.bringBack(r, wanted)

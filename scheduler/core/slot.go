@@ -14,8 +14,38 @@ type slot struct {
 func (j *job) slot(instance uint32) *slot {
 	for int(instance) >= len(j.slots) {
 		j.slots = append(j.slots, &slot{})
+		j.calm = append(j.calm, 0)
 	}
 	return j.slots[instance]
+}
+
+// calmOn says whether nothing is to be done about an instance unless its task is
+// to be of another generation: the one task that it has serves, and is meant to
+// stay. gen is that task's. A service is looked at after each update of one of
+// its tasks, and almost all its instances are calm: they are passed by without a
+// look at what they run, which would have to be fetched from far away in memory.
+func (j *job) calmOn(instance uint32) (gen uint32, calm bool) {
+	if int(instance) < len(j.calm) && j.calm[instance] != 0 {
+		return j.calm[instance] - 1, true
+	}
+	s := j.slot(instance)
+	if len(s.live) != 1 {
+		return 0, false
+	}
+	t := s.live[0]
+	if !t.rec.Ready || t.rec.Replace || t.stopping() {
+		return 0, false
+	}
+	j.calm[instance] = t.class.gen + 1
+	return t.class.gen, true
+}
+
+// disturb forgets that a task's instance was calm: the task changes, or is not
+// the only one.
+func (j *job) disturb(t *task) {
+	if t.run == nil && int(t.rec.Instance) < len(j.calm) {
+		j.calm[t.rec.Instance] = 0
+	}
 }
 
 func (s *slot) add(t *task) {

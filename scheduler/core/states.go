@@ -60,9 +60,24 @@ func mayGo(from, to record.TaskState) bool {
 	return false
 }
 
+// taskStateNames are kept: each event of a task tells one.
+var taskStateNames = func() (names []string) {
+	for n := int32(0); record.TaskState_name[n] != ""; n++ {
+		names = append(names, userName(record.TaskState_name[n]))
+	}
+	return names
+}()
+
 // StateName is a state as users see it: running, in_progress.
 func StateName[S interface{ String() string }](s S) string {
-	name := s.String()
+	if s, ok := any(s).(record.TaskState); ok && s >= 0 && int(s) < len(taskStateNames) {
+		return taskStateNames[s]
+	}
+	return userName(s.String())
+}
+
+// userName is the name of a record's enumeration without its prefix, in lower case.
+func userName(name string) string {
 	if i := strings.Index(name, "_STATE_"); i >= 0 {
 		name = name[i+len("_STATE_"):]
 	}

@@ -30,6 +30,7 @@ func (t *task) stopping() bool { return t.rec.StopAt != 0 }
 func (t *task) launched() bool { return t.rec.State != taskPending }
 
 func (c *Core) editTask(t *task) *record.Task {
+	t.job.disturb(t)
 	if t.edited != c.step {
 		t.rec = t.rec.Copy()
 		t.edited = c.step
@@ -70,6 +71,7 @@ func (c *Core) adopt(t *task) {
 	t.group = c.groupOf(t)
 	if t.run == nil {
 		t.job.slot(t.rec.Instance).add(t)
+		t.job.disturb(t)
 	}
 	if t.launched() {
 		c.occupy(t)
