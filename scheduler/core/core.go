@@ -52,6 +52,7 @@ type Core struct {
 	webhooks    map[string]*webhook // by id
 	deadLetters int                 // of all webhooks
 
+	tokens      map[string]*record.Token // by id
 	idempotency idempotency
 	retention   retention
 	histories   histories
@@ -110,6 +111,7 @@ func newCore(cfg Config) *Core {
 		tasks:       map[string]*task{},
 		groups:      map[string]*group{},
 		webhooks:    map[string]*webhook{},
+		tokens:      map[string]*record.Token{},
 		idempotency: idempotency{replies: map[string]*record.IdempotentReply{}},
 		mesos:       mesos{strays: map[string]int64{}},
 		census:      census{known: map[string]*record.Agent{}},
@@ -262,7 +264,9 @@ func (c *Core) beginLeading(e Elected) {
 		c.cluster = &record.Cluster{Incarnation: e.Incarnation, CreatedAt: c.now}
 	}
 	c.seq = c.cluster.SequenceThrough
-	c.editCluster()
+	if cluster := c.editCluster(); len(cluster.Secret) == 0 {
+		cluster.Secret = e.Secret
+	}
 	c.writeLeader(&record.Leader{Scheduler: e.Scheduler, Address: e.Address, Version: e.Version, ElectedAt: c.now})
 	c.emit(&record.Event{Type: "scheduler.elected", Object: e.Scheduler, Message: e.Address})
 	c.resume()

@@ -15,6 +15,8 @@ type Elected struct {
 	Version   string
 	// Incarnation is a fresh random name, taken when the journal is new.
 	Incarnation string
+	// Secret is random, taken when the journal has none.
+	Secret []byte
 }
 
 // Connecting asks for a SUBSCRIBE: the driver found a master. It is answered
@@ -103,7 +105,20 @@ type Request struct {
 	// SHA-256 of method, path and body) be executed once.
 	IdempotencyKey string
 	Digest         string
-	Op             Op
+	// KeyOf is whose key it is: the same key of somebody else is another. "" is
+	// everybody.
+	KeyOf string
+	// By is told by the audit trail. A request without an operation is the
+	// scheduler's own, and not told.
+	By By
+	Op Op
+}
+
+// By says how a write came.
+type By struct {
+	Operation string // as the API calls it
+	Token     string // id of the token, or of whom an OIDC issuer vouched for
+	From      string // address of the client
 }
 
 // Op is what a Request asks for.
@@ -367,6 +382,7 @@ type Result struct {
 	Group    string   `json:"group,omitempty"`
 	Webhook  string   `json:"webhook,omitempty"`
 	Count    int      `json:"count,omitempty"` // of what was changed
+	Token    string   `json:"token,omitempty"` // its id
 	// Repeated: the answer of an earlier request with the same key.
 	Repeated bool `json:"-"`
 }

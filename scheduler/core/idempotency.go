@@ -27,9 +27,9 @@ func (c *Core) keepReply(r *Request, result Result) {
 	if len(c.idempotency.order) > repliesMost+1000 {
 		c.forgetReplies() // a thousand at a time
 	}
-	c.remember(r.IdempotencyKey, &record.IdempotentReply{Digest: r.Digest, At: c.now, Body: body})
-	reply := c.idempotency.replies[r.IdempotencyKey]
-	c.write(record.IdempotencyKey(r.IdempotencyKey), func() Record { return reply })
+	key, reply := r.key(), &record.IdempotentReply{Digest: r.Digest, At: c.now, Body: body}
+	c.remember(key, reply)
+	c.write(record.IdempotencyKey(key), func() Record { return reply })
 }
 
 func (c *Core) remember(key string, reply *record.IdempotentReply) {

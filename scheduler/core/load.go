@@ -72,6 +72,8 @@ func (l *loader) take(key string, m Record) {
 		l.deadLetters = append(l.deadLetters, m)
 	case *record.Agent:
 		c.census.known[m.Id] = m
+	case *record.Token:
+		c.tokens[m.Id] = m
 	case *record.IdempotentReply:
 		c.idempotency.replies[strings.TrimPrefix(key, record.PrefixIdempotency)] = m
 	}

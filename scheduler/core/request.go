@@ -13,7 +13,7 @@ import (
 func (c *Core) request(r *Request) {
 	reply := Reply{To: r.ID}
 	defer func() { c.ready.Replies = append(c.ready.Replies, reply) }()
-	if kept := c.idempotency.replies[r.IdempotencyKey]; r.IdempotencyKey != "" && kept != nil {
+	if kept := c.idempotency.replies[r.key()]; r.IdempotencyKey != "" && kept != nil {
 		if kept.Digest != r.Digest {
 			reply.Err = &Error{Kind: Mismatch, Detail: fmt.Sprintf("the idempotency key %q was used for another request", r.IdempotencyKey)}
 			return
@@ -31,6 +31,9 @@ func (c *Core) request(r *Request) {
 		c.keepReply(r, reply.Result)
 	}
 }
+
+// key is what a request's idempotency key is kept under.
+func (r *Request) key() string { return record.ScopedKey(r.KeyOf, r.IdempotencyKey) }
 
 func (c *Core) execute(r *Request) (Result, *Error) {
 	switch op := r.Op.(type) {
@@ -85,6 +88,14 @@ func (c *Core) execute(r *Request) (Result, *Error) {
 		return c.onWebhook(op.ID, nil, func(w *webhook) (Result, *Error) { return c.dropDeadLetters(w, op, r.Actor) })
 	case SaveDeliveries:
 		return c.saveDeliveries(op)
+	case CreateToken:
+		return c.createToken(op.Token, r.Actor)
+	case InitToken:
+		return c.initToken(op.Token, r.Actor)
+	case RevokeToken:
+		return c.revokeToken(op.ID, r.Actor)
+	case UseTokens:
+		return c.useTokens(op.Uses)
 	}
 	panic(fmt.Sprintf("core: no such operation: %T", r.Op))
 }

@@ -30,6 +30,7 @@ const (
 	PrefixWebhook       = "webhook/"
 	PrefixWebhookCursor = "webhookcursor/"
 	PrefixDeadLetter    = "deadletter/"
+	PrefixToken         = "token/"
 )
 
 // JobKey is the key of a job's record; job is "team/stage/name".
@@ -54,6 +55,14 @@ func TaskKey(id string) string { return PrefixTask + id }
 
 // IdempotencyKey is the key of the kept answer to a request.
 func IdempotencyKey(key string) string { return PrefixIdempotency + key }
+
+// ScopedKey is an idempotency key as somebody's own; everybody's when of is "".
+func ScopedKey(of, key string) string {
+	if of == "" {
+		return key
+	}
+	return of + "/" + key
+}
 
 // RecorderKey is the key of a scheduler's record about its history.
 func RecorderKey(address string) string { return PrefixRecorder + address }
@@ -85,6 +94,8 @@ func DeadLetterKey(webhook string, at *Position) string {
 
 // AgentKey is the key of an agent's record.
 func AgentKey(id string) string { return PrefixAgent + id }
+// TokenKey is the key of a token's record.
+func TokenKey(id string) string { return PrefixToken + id }
 
 // New returns an empty record of the type that key holds, nil for a key of a
 // type that this version does not know.
@@ -120,6 +131,8 @@ func New(key string) proto.Message {
 		return new(DeadLetter)
 	case strings.HasPrefix(key, PrefixAgent):
 		return new(Agent)
+	case strings.HasPrefix(key, PrefixToken):
+		return new(Token)
 	}
 	return nil
 }

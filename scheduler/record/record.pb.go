@@ -583,6 +583,7 @@ type Cluster struct {
 	CreatedAt       int64                  `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	Restores        []*Restored            `protobuf:"bytes,5,rep,name=restores,proto3" json:"restores,omitempty"`    // that the state has been through, the last one last
 	Unsettled       bool                   `protobuf:"varint,6,opt,name=unsettled,proto3" json:"unsettled,omitempty"` // restored, and what Mesos runs is not known for certain yet: nothing is launched
+	Secret          []byte                 `protobuf:"bytes,7,opt,name=secret,proto3" json:"secret,omitempty"`        // random: what schedulers know each other by, and derive keys from
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -657,6 +658,13 @@ func (x *Cluster) GetUnsettled() bool {
 		return x.Unsettled
 	}
 	return false
+}
+
+func (x *Cluster) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
 }
 
 // Leader is written by a scheduler before each SUBSCRIBE: key "leader". That
@@ -2698,7 +2706,7 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	" \x03(\v2\x16.perigee.record.v1.PutR\bfinished\"-\n" +
 	"\x03Put\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"\xef\x01\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"\x87\x02\n" +
 	"\aCluster\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\tR\vincarnation\x12!\n" +
 	"\fframework_id\x18\x02 \x01(\tR\vframeworkId\x12)\n" +
@@ -2706,7 +2714,8 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x127\n" +
 	"\brestores\x18\x05 \x03(\v2\x1b.perigee.record.v1.RestoredR\brestores\x12\x1c\n" +
-	"\tunsettled\x18\x06 \x01(\bR\tunsettled\"\x9f\x01\n" +
+	"\tunsettled\x18\x06 \x01(\bR\tunsettled\x12\x16\n" +
+	"\x06secret\x18\a \x01(\fR\x06secret\"\x9f\x01\n" +
 	"\x06Leader\x12\x1c\n" +
 	"\tscheduler\x18\x01 \x01(\tR\tscheduler\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
