@@ -61,6 +61,7 @@ func Run(ctx context.Context, args []string, s Streams, extra ...*cobra.Command)
 type app struct {
 	Streams
 	api      string // flag --api
+	token    string // flag --token
 	output   string // flag --output
 	started  bool   // arguments and flags were right
 	terminal bool   // Out is one
@@ -106,6 +107,7 @@ const (
 	groupDeploy = "deploy"
 	groupLook   = "look"
 	groupChange = "change"
+	groupAccess = "access"
 	groupServe  = "serve"
 )
 
@@ -132,11 +134,13 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 	root.SetErr(a.Err)
 	root.SetIn(a.In)
 	root.PersistentFlags().StringVar(&a.api, "api", "", "address of the scheduler (default $PERIGEE_API, or "+DefaultAPI+")")
+	root.PersistentFlags().StringVar(&a.token, "token", "", "token to show to the scheduler (default $PERIGEE_TOKEN, or ~/.config/perigee/token), better not given here, where others on this machine see it")
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "table or json")
 	root.AddGroup(
 		&cobra.Group{ID: groupDeploy, Title: "Deploy jobs:"},
 		&cobra.Group{ID: groupChange, Title: "Change jobs:"},
 		&cobra.Group{ID: groupLook, Title: "Look at them:"},
+		&cobra.Group{ID: groupAccess, Title: "Say who may:"},
 		&cobra.Group{ID: groupServe, Title: "Run servers:"})
 	a.add(root, groupDeploy, a.validateCommand(), a.renderCommand(), a.schemaCommand(), a.planCommand(), a.deployCommand(),
 		a.rollbackCommand(), a.promoteCommand(), a.cancelCommand(), a.pulseCommand(), a.bounceCommand())
@@ -145,6 +149,7 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 	a.add(root, groupLook, a.statusCommand(), a.jobsCommand(), a.taskCommand(), a.logsCommand(), a.explainCommand(), a.eventsCommand(),
 		a.agentsCommand(), a.runsCommand(), a.deploysCommand(), a.groupsCommand(), a.endpointsCommand())
 	a.add(root, groupServe, append([]*cobra.Command{a.schedulerCommand(), a.stateCommand(), a.devCommand()}, extra...)...)
+	a.add(root, groupAccess, a.tokenCommand())
 	root.AddCommand(a.versionCommand())
 	a.noteStart(root)
 	check(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp)))
@@ -188,7 +193,11 @@ func (a *app) client() (*client.Client, error) {
 	if address == "" {
 		address = DefaultAPI
 	}
-	c, err := client.New(address, client.WithActor(actor()), client.WithUserAgent("perigee/"+server.Version),
+	token, err := a.credentials()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(address, client.WithActor(actor()), client.WithToken(token), client.WithUserAgent("perigee/"+server.Version),
 		client.WithLost(func(err error) {
 			if a.lost != nil {
 				a.lost(err)

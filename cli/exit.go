@@ -25,6 +25,7 @@ const (
 	codeConflict    = 5 // refused because of the state that it is in
 	codeUnavailable = 6 // no scheduler answers, or it cannot write now
 	codeChanges     = 7 // plan: there is something to change
+	codeRefused     = 8 // the token that was shown, or none, is not enough
 	// How a deploy ended that was waited for.
 	codeDeployFailed = 10
 	codeRolledBack   = 11
@@ -72,6 +73,8 @@ func codeOf(err error) int {
 		return 0
 	case errors.As(err, &exit):
 		return exit.code
+	case errors.As(err, &problem) && problem.Type == "urn:perigee:forbidden":
+		return codeRefused
 	case errors.As(err, &problem):
 		return codeOfStatus(problem.Status)
 	case errors.As(err, &wrong), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
@@ -86,6 +89,8 @@ func codeOfStatus(status int) int {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusForbidden:
 		return codeInvalid
+	case http.StatusUnauthorized:
+		return codeRefused
 	case http.StatusNotFound, http.StatusGone:
 		return codeNotFound
 	case http.StatusConflict, http.StatusPreconditionFailed:
@@ -162,6 +167,7 @@ func explained(a *app, err error) string {
 	}
 	text := err.Error()
 	if problem != nil {
+		text += a.whatToShow(problem)
 		// The paths of a request are of no use to who wrote a file or flags.
 		text = strings.ReplaceAll(text, "\n  body.", "\n  ")
 		text = strings.ReplaceAll(text, "\n  query.", "\n  ")
@@ -182,4 +188,15 @@ func whyUnreachable(err error) string {
 		return "the connection was lost" // cancelled: it was silent for too long
 	}
 	return err.Error()
+}
+
+// whatToShow says what to do about a token that is not enough.
+func (a *app) whatToShow(p *api.Problem) string {
+	switch {
+	case p.Type == "urn:perigee:token-expired" || p.Type == "urn:perigee:token-revoked":
+		return "\nAsk an admin for another: `perigee token create` makes it."
+	case p.Status != http.StatusUnauthorized:
+		return ""
+	}
+	return "\nPut yours into PERIGEE_TOKEN or ~/.config/perigee/token. An admin makes tokens with `perigee token create`, the first one `perigee token init`."
 }

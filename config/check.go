@@ -36,6 +36,7 @@ func (s *Server) validate() []Problem {
 	c.add(title.MatchString(s.Cluster), "cluster", "%q must be 1 to 64 letters, digits, spaces, _, . and -", s.Cluster)
 	c.add(address(s.API.Listen, true), "api.listen", "%q is not an address: write it as 127.0.0.1:7300 or :7300", s.API.Listen)
 	c.url("api.public_url", s.API.PublicURL)
+	c.access(s)
 	c.journal(s.Journal)
 	c.master(s.Mesos.Master)
 	c.add(roleName.MatchString(s.Mesos.Role), "mesos.role", "%q is not a role: letters, digits, _, . and -, in parts separated by /", s.Mesos.Role)
@@ -52,6 +53,15 @@ func (s *Server) validate() []Problem {
 	c.choice("log.level", s.Log.Level, "debug", "info", "warn", "error")
 	c.choice("log.format", s.Log.Format, "text", "json")
 	return *c
+}
+
+func (c *checker) access(s *Server) {
+	a := s.Access
+	c.choice("access.mode", a.Mode, "open", "token", "")
+	c.add(a.Mode != "" || s.API.Loopback() || !address(s.API.Listen, true), "access.mode",
+		"must be said, since others than this machine reach api.listen, %s: token, or open if all who reach it may do everything", s.API.Listen)
+	c.choice("access.reads", a.Reads, "open", "authenticated", "team")
+	c.add(a.InitCode == "" || len(a.InitCode) >= 20, "access.init_code", "must have at least 20 characters: who guesses it may do everything")
 }
 
 func (c *checker) executor(e Executor) {
@@ -120,5 +130,5 @@ func (c *checker) count(path string, n, least, most int) {
 }
 
 func (c *checker) choice(path, s string, allowed ...string) {
-	c.add(slices.Contains(allowed, s), path, "%q is not known: it must be one of %s", s, strings.Join(allowed, ", "))
+	c.add(slices.Contains(allowed, s), path, "%q is not known: it must be one of %s", s, strings.TrimSuffix(strings.Join(allowed, ", "), ", "))
 }

@@ -141,7 +141,7 @@ func (l *loader) environment(environ []string) {
 // tests', or that of the task that this scheduler runs in.
 func foreign(name string) bool {
 	switch name {
-	case "PERIGEE_API", "PERIGEE_CONFIG",
+	case "PERIGEE_API", "PERIGEE_CONFIG", "PERIGEE_TOKEN", "PERIGEE_CA",
 		"PERIGEE_JOB", "PERIGEE_INSTANCE", "PERIGEE_TASK", "PERIGEE_DEPLOY", "PERIGEE_HOST", "PERIGEE_ATTEMPT", "PERIGEE_RUN":
 		return true
 	}
@@ -176,8 +176,8 @@ func (l *loader) check() {
 			l.problems = append(l.problems, p)
 		}
 	}
-	if !l.server.API.Loopback() {
+	if !l.server.API.Loopback() && !l.server.Access.Tokens() {
 		l.origins.Warnings = append(l.origins.Warnings, fmt.Sprintf(
-			"api.listen is %s: everyone who reaches it may do everything, since there is no authentication yet", l.server.API.Listen))
+			"api.listen is %s: everyone who reaches it may do everything, since access.mode is open", l.server.API.Listen))
 	}
 }

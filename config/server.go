@@ -20,6 +20,7 @@ import (
 type Server struct {
 	Cluster  string   `yaml:"cluster" default:"perigee" help:"Name of this cluster, as users see it and events carry it."`
 	API      API      `yaml:"api"`
+	Access   Access   `yaml:"access"`
 	Journal  Journal  `yaml:"journal"`
 	Mesos    Mesos    `yaml:"mesos"`
 	Executor Executor `yaml:"executor"`
@@ -32,9 +33,19 @@ type Server struct {
 
 // API is where the HTTP API is.
 type API struct {
-	Listen    string `yaml:"listen" default:"127.0.0.1:7300" help:"Address and port that the HTTP API listens on; port 0 is any free one. There is no authentication yet: elsewhere than on loopback, everyone who reaches it may do everything."`
+	Listen    string `yaml:"listen" default:"127.0.0.1:7300" help:"Address and port that the HTTP API listens on; port 0 is any free one. Elsewhere than on loopback, access.mode must be said."`
 	PublicURL string `yaml:"public_url" unset:"http:// and the address listened on, or the host's name if that is all of its addresses" help:"URL under which users and agents reach the HTTP API."`
 }
+
+// Access says who may do what.
+type Access struct {
+	Mode     string `yaml:"mode" unset:"open, on loopback; elsewhere it must be said" help:"Who may use the API: token is whoever shows a token or is vouched for by access.oidc, see docs/security.md; open is everyone, who may do everything."`
+	Reads    string `yaml:"reads" default:"team" help:"Who may read where access.mode is token: team is who has a role in the job's team and stage; authenticated is who has one anywhere; open is everyone. What tasks have written to their sandboxes always takes a role in the team and stage."`
+	InitCode string `yaml:"init_code" secret:"true" unset:"a random one, which the leading scheduler logs while there is no token" help:"Code that perigee token init makes the first token with; the same for all schedulers, at least 20 characters."`
+}
+
+// Tokens says whether callers must show who they are.
+func (a Access) Tokens() bool { return a.Mode == "token" }
 
 // Journal is where state is kept.
 type Journal struct {

@@ -73,6 +73,7 @@ func TestServerPrecedence(t *testing.T) {
 	path := serverFile(t, `# Ours.
 cluster: north
 api: {listen: ":7400", public_url: http://perigee.example.com/}
+access: {mode: open}
 mesos:
   master: zk://z1:2181,z2:2181/mesos
   role: web
@@ -98,7 +99,7 @@ limits:
 	require.Equal(t, []string{
 		"environment PERIGEE_MESOS_ROEL is not a setting: did you mean PERIGEE_MESOS_ROLE?",
 		"environment PERIGEE_WHATEVER is not a setting",
-		"api.listen is :7400: everyone who reaches it may do everything, since there is no authentication yet",
+		"api.listen is :7400: everyone who reaches it may do everything, since access.mode is open",
 	}, origins.Warnings)
 
 	out := printed(t, s, origins)
@@ -157,6 +158,8 @@ func TestServerValues(t *testing.T) {
 		"mesos-master": {[]string{"a:5050", "a:5050,b:5050", "[::1]:5050", "zk://a:2181/mesos", "zk://u:p@a:2181,b:2181/mesos/x"},
 			[]string{"", "a", ":5050", "a:0", "a:5050/", "http://a:5050", "zk://a:2181", "zk://a/mesos", "zk:///mesos"}},
 		"api-listen":     {[]string{":0", "127.0.0.1:7300", "[::]:7300", "localhost:80"}, []string{"", "localhost", "a:b", "a:99999", "http://a:1"}},
+		"access-mode":    {[]string{"open", "token"}, []string{"closed"}},
+		"access-reads":   {[]string{"open", "team", "authenticated"}, []string{"", "all"}},
 		"api-public-url": {[]string{"", "http://a", "https://a:1/x"}, []string{"a:1", "ftp://a", "http://"}},
 		"journal-url": {[]string{"file:///x", "zk://a:1/x", "zk://a:1,b:2/x/y"},
 			[]string{"", "file://x", "file:///", "zk://a:1", "zk://a:1/", "zk://a/x", "zk://a:1/x/", "zk://u:p@a:1/x", "/x"}},
@@ -167,15 +170,16 @@ func TestServerValues(t *testing.T) {
 		"executor-memory":         {[]string{"32MiB"}, []string{"31MiB", "-1GiB", "32"}},
 		"cluster":                 {[]string{"a", "null", "true", "Nord 1"}, []string{"", " a", "a\nb"}},
 	} {
+		environ := []string{"PERIGEE_ACCESS_MODE=open"} // so that api.listen may be anything
 		for _, v := range values.good {
-			s, origins, err := config.LoadServer("", nil, serverFlags(t, "--"+flag+"="+v))
+			s, origins, err := config.LoadServer("", environ, serverFlags(t, "--"+flag+"="+v))
 			require.NoError(t, err)
 			again, _, err := config.LoadServer(serverFile(t, printed(t, s, origins)), nil, nil)
 			require.NoError(t, err)
 			require.Equal(t, s, again)
 		}
 		for _, v := range values.bad {
-			_, _, err := config.LoadServer("", nil, serverFlags(t, "--"+flag+"="+v))
+			_, _, err := config.LoadServer("", environ, serverFlags(t, "--"+flag+"="+v))
 			require.ErrorContains(t, err, "flag --"+flag, "%q", v)
 		}
 	}
@@ -199,4 +203,20 @@ func TestJournalInZooKeeper(t *testing.T) {
 	out := printed(t, s, origins)
 	require.NotContains(t, out, "hush")
 	require.Contains(t, out, `credentials: "***"`)
+}
+
+// Whoever lets others reach the API says who may use it.
+func TestAccessModeMustBeSaid(t *testing.T) {
+	t.Parallel()
+	_, _, err := config.LoadServer("", nil, serverFlags(t, "--api-listen=:7300"))
+	require.ErrorContains(t, err, "access.mode: must be said")
+	s, origins, err := config.LoadServer("", nil, serverFlags(t, "--api-listen=:7300", "--access-mode=token", "--access-init-code=01234567890123456789"))
+	require.NoError(t, err)
+	require.True(t, s.Access.Tokens())
+	require.NotContains(t, printed(t, s, origins), "0123456789")
+	_, _, err = config.LoadServer("", nil, serverFlags(t, "--access-init-code=short"))
+	require.ErrorContains(t, err, "at least 20 characters")
+	s, _, err = config.LoadServer("", nil, nil)
+	require.NoError(t, err)
+	require.False(t, s.Access.Tokens())
 }

@@ -8,6 +8,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -129,8 +130,18 @@ func (p *process) open(ctx context.Context) error {
 		// Not by its name: what is built or installed later has another checksum.
 		Executor: fmt.Sprintf("/proc/self/fd/%d", p.binary.Fd()),
 		Metrics:  registry, Log: p.Log.With("part", "api"),
+		Access: p.access(), InitCode: cmp.Or(p.Config.Access.InitCode, rand.Text()),
 	})
 	return err
+}
+
+// access is how callers are known, nil when everybody may do everything.
+func (p *process) access() *apiserver.Access {
+	c := p.Config.Access
+	if !c.Tokens() {
+		return nil
+	}
+	return &apiserver.Access{Reads: c.Reads, InitCodeKnown: c.InitCode != ""}
 }
 
 // connect makes the driver of a leadership.
@@ -178,7 +189,7 @@ func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options 
 		Connect: func(deliver engine.Deliver) engine.Driver { return p.connect(executors, deliver) },
 		Elected: core.Elected{
 			Scheduler: fmt.Sprintf("%s/%d", host, os.Getpid()), Address: p.url, Version: Version,
-			Incarnation: strings.ToLower(rand.Text()[:4]),
+			Incarnation: strings.ToLower(rand.Text()[:4]), Secret: secret(),
 		},
 	}
 }
@@ -247,6 +258,13 @@ func executorUser(c *config.Server) string {
 		return self.Username
 	}
 	return "root"
+}
+
+// secret is what the first leader of a cluster gives it.
+func secret() []byte {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return b
 }
 
 // checksum returns a file's SHA-256 in hexadecimal.

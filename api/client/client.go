@@ -26,6 +26,7 @@ type Client struct {
 	base  *url.URL
 	http  *http.Client
 	actor string
+	token string
 	agent string
 	// patience is how long a write is repeated.
 	patience time.Duration
@@ -37,6 +38,9 @@ type Option func(*Client)
 
 // WithActor names who asks, for events and audit.
 func WithActor(actor string) Option { return func(c *Client) { c.actor = actor } }
+
+// WithToken shows a token, or what an OIDC issuer has signed, with each request.
+func WithToken(token string) Option { return func(c *Client) { c.token = token } }
 
 // WithHTTPClient replaces the HTTP client, which must not have a Timeout if
 // events or logs are followed.
@@ -110,6 +114,9 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	req.Header.Set("User-Agent", c.agent)
 	if c.actor != "" {
 		req.Header.Set(api.HeaderActor, c.actor)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")

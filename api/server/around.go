@@ -67,7 +67,9 @@ func (s *Server) around(next http.Handler) http.Handler {
 		defer s.recover(w, r)
 		deadline(w, began.Add(answerTimeout), began.Add(answerTimeout))
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		s.tellRole(w)
+		if s.Access == nil || s.Access.Reads == ReadsOpen {
+			s.tellRole(w)
+		}
 		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil { // r.URL.Query leaves out what is malformed
 			newProblem(http.StatusBadRequest, "the query of the URL cannot be read: %v", err).write(w)
 			return

@@ -53,7 +53,7 @@ func (s *Server) readyToReturn(ctx context.Context, op *core.RollBack, unchecked
 	if unchecked {
 		return nil, nil
 	}
-	if kept := v.Answered(in.key); in.key != "" && kept != nil {
+	if kept := v.Answered(record.ScopedKey(in.keyOf, in.key)); in.key != "" && kept != nil {
 		return nil, nil // core knows what to answer
 	}
 	to := destination(v, op)

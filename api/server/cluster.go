@@ -44,8 +44,9 @@ func (s *Server) listPending(ctx context.Context, in *listPendingInput) (*listed
 		return nil, err
 	}
 	var jobs []string
+	sees := callerOf(ctx).sees
 	for job := range v.Observed.Pending {
-		if job > after {
+		if job > after && sees(job) {
 			jobs = append(jobs, job)
 		}
 	}

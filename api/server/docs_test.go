@@ -15,6 +15,7 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
 var update = flag.Bool("update", false, "write the answers in docs/api.md anew")
@@ -23,7 +24,7 @@ const docs = "../../docs/api.md"
 
 var (
 	example  = regexp.MustCompile("(?s)```console\n\\$ (curl .*?)\n((?:HTTP/|: heartbeat|event: ).*?)?```\n")
-	secret   = regexp.MustCompile(`whsec_[A-Za-z0-9+/=]+`)
+	secret   = regexp.MustCompile(`(whsec_|pgt_[a-z2-7]{10}_)[A-Za-z0-9+/=]+`)
 	argument = regexp.MustCompile(`(?s)'[^']*'|"[^"]*"|[^'"\s]+`)
 )
 
@@ -31,7 +32,7 @@ var (
 // is shown, and everything that is shown has the type that it is shown with.
 func TestDocs_ExamplesAreAnsweredAsShown(t *testing.T) {
 	t.Parallel()
-	w := begin(t)
+	w := begin(t, func(w *world) { w.options.InitCode = "the code of the log" })
 	text, err := os.ReadFile(docs)
 	require.NoError(t, err)
 	ids := map[string]string{}
@@ -88,6 +89,9 @@ func (w *world) prepare(command string, ids map[string]string) {
 		page, err := w.Webhooks(ctx, client.WebhookFilter{})
 		require.NoError(w, err)
 		ids["$WEBHOOK"] = page.Items[0].ID
+	}
+	if strings.Contains(command, "$TOKEN") {
+		w.engine.View().Tokens("", func(t *record.Token) bool { ids["$TOKEN"] = t.Id; return t.Team != "web" })
 	}
 	if strings.Contains(command, "$RUN") {
 		page, err := w.Runs(ctx, "etl/devel/load", client.RunFilter{Group: "backfill"})
@@ -202,7 +206,7 @@ func (w *world) curl(command string, ids map[string]string) string {
 		return out.String()
 	}
 	require.NoError(w, json.Indent(&out, []byte(a.body), "", "  "), a.body)
-	return secret.ReplaceAllString(out.String(), "whsec_…")
+	return secret.ReplaceAllString(out.String(), "$1…")
 }
 
 // alike compares an answer with the one that is shown.

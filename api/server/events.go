@@ -30,7 +30,7 @@ type eventsInput struct {
 }
 
 func (s *Server) followEvents(ctx context.Context, in *eventsInput) (*huma.StreamResponse, error) {
-	wanted, err := in.wanted()
+	wanted, err := in.wanted(callerOf(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (s *Server) untilStop(ctx context.Context) (context.Context, context.Cancel
 }
 
 // wanted says which events are in the stream.
-func (in *eventsInput) wanted() (func(*record.Event) bool, error) {
+func (in *eventsInput) wanted(c *caller) (func(*record.Event) bool, error) {
 	job, kinds := func(string) bool { return true }, []func(string) bool{}
 	var err error
 	if in.Job != "" {
@@ -87,7 +87,7 @@ func (in *eventsInput) wanted() (func(*record.Event) bool, error) {
 		}
 	}
 	return func(e *record.Event) bool {
-		if in.Team != "" && !strings.HasPrefix(e.Job, in.Team+"/") || !job(e.Job) {
+		if in.Team != "" && !strings.HasPrefix(e.Job, in.Team+"/") || !job(e.Job) || e.Job != "" && !c.sees(e.Job) {
 			return false
 		}
 		for _, kind := range kinds {

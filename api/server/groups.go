@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/api/access"
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/record"
@@ -21,7 +22,11 @@ func (p GroupPath) in(v *engine.View) (*record.Group, error) {
 	if g := v.Group(p.Group); g != nil {
 		return g, nil
 	}
-	return nil, newProblem(http.StatusNotFound, "there is no deploy group %s, or it is no longer kept", p.Group).kind("not-found")
+	return nil, p.missing()
+}
+
+func (p GroupPath) missing() *problem {
+	return newProblem(http.StatusNotFound, "there is no deploy group %s, or it is no longer kept", p.Group).kind("not-found")
 }
 
 type listGroupsInput struct {
@@ -40,7 +45,7 @@ func (s *Server) listGroups(ctx context.Context, in *listGroupsInput) (*listed[a
 	}
 	var kept []*record.Group
 	v.Groups(func(g *record.Group) bool { kept = append(kept, g); return true })
-	p := newPager[api.DeployGroup](in.limit())
+	p, c := newPager[api.DeployGroup](in.limit()), callerOf(ctx)
 	for _, g := range slices.Backward(kept) {
 		if after != "" && g.Id >= after {
 			continue
@@ -48,7 +53,9 @@ func (s *Server) listGroups(ctx context.Context, in *listGroupsInput) (*listed[a
 		if !p.see(g.Id) {
 			break
 		}
-		p.add(group(v, g))
+		if c.seesGroup(g) {
+			p.add(group(v, g))
+		}
 	}
 	return p.answer(), nil
 }
@@ -134,6 +141,12 @@ func (s *Server) startGroup(ctx context.Context, _ *struct{}) (*writtenGroup, er
 	req, err := groupRequest(writingOf(ctx).body)
 	if err != nil {
 		return nil, err
+	}
+	c := callerOf(ctx)
+	for i := range req.Specs {
+		if p := c.needs(access.Deployer, req.Specs[i].Job); p != nil {
+			return nil, p
+		}
 	}
 	op := core.PutGroup{Notes: notesOf(req.DeployNotes), Supersede: req.Replace}
 	for i := range req.Specs {

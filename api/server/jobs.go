@@ -73,7 +73,7 @@ func (s *Server) listJobs(ctx context.Context, in *listJobsInput) (*listed[api.J
 			return nil, err
 		}
 	}
-	p, prefix := newPager[api.Job](in.limit()), in.prefix()
+	p, prefix, sees := newPager[api.Job](in.limit()), in.prefix(), callerOf(ctx).sees
 	v.Jobs(max(after, prefix), func(r *record.Job) bool {
 		if r.Key == after {
 			return true
@@ -83,7 +83,7 @@ func (s *Server) listJobs(ctx context.Context, in *listJobsInput) (*listed[api.J
 		}
 		_, rest, _ := strings.Cut(r.Key, "/")
 		stage, name, _ := strings.Cut(rest, "/")
-		if (in.Stage == "" || in.Stage == stage) && named(name) && s.chosen(v, r, in) {
+		if (in.Stage == "" || in.Stage == stage) && named(name) && sees(r.Key) && s.chosen(v, r, in) {
 			if j := s.job(v, r, false); in.State == "" || in.State == j.State {
 				p.add(j)
 			}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -25,13 +26,13 @@ func (s *Server) route() error {
 	s.router.SkipClean(true) // a redirect would lose a write's body
 	s.router.NotFoundHandler = http.HandlerFunc(s.notFound)
 	s.router.MethodNotAllowedHandler = http.HandlerFunc(s.methodNotAllowed)
-	s.router.Use(named, s.toLeader)
-	s.router.Path("/").Methods(http.MethodGet).HandlerFunc(s.front)
-	s.router.Path("/healthz").Methods(http.MethodGet).HandlerFunc(s.alive)
-	s.router.Path("/readyz").Methods(http.MethodGet).HandlerFunc(s.ready)
-	s.router.Path("/metrics").Methods(http.MethodGet).Handler(promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}))
-	s.router.Path("/openapi.json").Methods(http.MethodGet).HandlerFunc(s.describe)
-	s.router.Path("/v1/executor/perigee-executor").Methods(http.MethodGet).HandlerFunc(s.executor)
+	s.router.Use(named, s.toLeader, s.authorize)
+	s.plain("front", "/", s.front)
+	s.plain("alive", "/healthz", s.alive)
+	s.plain("ready", "/readyz", s.ready)
+	s.plain("metrics", "/metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}).ServeHTTP)
+	s.plain("describe", "/openapi.json", s.describe)
+	s.plain("get-executor", "/v1/executor/perigee-executor", s.executor)
 
 	r := routes{s, humamux.New(s.router, s.apiConfig())}
 	r.jobs()
@@ -43,11 +44,21 @@ func (s *Server) route() error {
 	r.plan()
 	r.webhooks()
 	r.cluster()
-	var err error
+	r.tokens()
+	err := errors.Join(s.unprotected...)
+	if err != nil {
+		return err
+	}
 	if s.openAPI, err = json.Marshal(r.api.OpenAPI()); err != nil {
 		return fmt.Errorf("describe the API: %w", err)
 	}
 	return nil
+}
+
+// plain registers a read that is not described.
+func (s *Server) plain(id, path string, handle http.HandlerFunc) {
+	s.protect(id, http.MethodGet, path)
+	s.router.Path(path).Methods(http.MethodGet).HandlerFunc(handle)
 }
 
 type routes struct {
@@ -161,6 +172,7 @@ func (r routes) cluster() {
 
 // get registers a read.
 func get[I, O any](r routes, id, path, summary string, handle func(context.Context, *I) (*O, error)) *huma.Operation {
+	r.s.protect(id, http.MethodGet, path)
 	huma.Register(r.api, huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary}, mapped(handle))
 	return r.api.OpenAPI().Paths[path].Get
 }
@@ -183,6 +195,7 @@ func optionalOf[T any](most int64) body {
 // write registers a write. Its body is described here, but read and checked by
 // asWrite and the handler.
 func write[I, O any](r routes, id, method, path, summary string, b body, handle func(context.Context, *I) (*O, error)) *huma.Operation {
+	r.s.protect(id, method, path)
 	huma.Register(r.api, huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
 		Middlewares: huma.Middlewares{r.s.asWrite(b.most)},

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -68,6 +69,10 @@ type Options struct {
 	Webhooks Webhooks
 	// Heartbeat of event streams, 15 s when 0.
 	Heartbeat time.Duration
+	// Access says how callers are known; everybody may do everything when nil.
+	Access *Access
+	// InitCode is what the first token takes; it is not to be had when "".
+	InitCode string
 }
 
 // Server is the HTTP API of one scheduler.
@@ -83,6 +88,10 @@ type Server struct {
 	peers   *http.Transport // to the leader
 	stores  stores
 	backups chan struct{} // has one for each that is being made
+	// protected are the permissions of all routes, by method and path; unprotected
+	// says which lack one.
+	protected   map[string]protected
+	unprotected []error
 
 	// life ends when the server stops: streams end with it.
 	life context.Context
@@ -106,7 +115,8 @@ func New(o Options) (*Server, error) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 15 * time.Second
 	}
-	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(), peers: newPeers()}
+	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(), peers: newPeers(),
+		protected: map[string]protected{}}
 	s.backups = make(chan struct{}, backupsMost)
 	s.stores = newStores(http.DefaultTransport.(*http.Transport).Clone())
 	s.life, s.end = context.WithCancel(context.Background())
@@ -140,8 +150,8 @@ const (
 // Run serves on l, which it closes, until ctx ends; then streams end and
 // requests under way are finished. It returns nil after that.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-		s.Log.Warn("the API has no authentication yet, and listens on an address that other machines reach: "+
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && s.Access == nil {
+		s.Log.Warn("the API asks nobody who they are, and listens on an address that other machines reach: "+
 			"whoever reaches it may run anything on the cluster", "address", l.Addr().String())
 	}
 	server := &http.Server{
@@ -153,6 +163,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	telling.Go(s.tellInitCode)
 	select {
 	case err := <-served:
 		s.end()

@@ -78,11 +78,11 @@ func (s *Server) listTasks(ctx context.Context, in *listTasksInput) (*listed[api
 			return nil, err
 		}
 	}
-	p := newPager[api.Task](in.limit())
+	p, sees := newPager[api.Task](in.limit()), callerOf(ctx).sees
 	v.Tasks(after, s.page(v, p, after, func(t *record.Task) bool {
 		team, rest, _ := strings.Cut(t.Job, "/")
 		stage, _, _ := strings.Cut(rest, "/")
-		return (in.Team == "" || in.Team == team) && (in.Stage == "" || in.Stage == stage) && in.matches(t) && job(t.Job)
+		return (in.Team == "" || in.Team == team) && (in.Stage == "" || in.Stage == stage) && in.matches(t) && job(t.Job) && sees(t.Job)
 	}))
 	return p.answer(), nil
 }
@@ -114,7 +114,11 @@ func (p TaskPath) in(v *engine.View) (*record.Task, error) {
 	if t := v.Task(p.Task); t != nil {
 		return t, nil
 	}
-	return nil, newProblem(http.StatusNotFound, "there is no task %s, or it is no longer kept", p.Task).kind("not-found")
+	return nil, p.missing()
+}
+
+func (p TaskPath) missing() *problem {
+	return newProblem(http.StatusNotFound, "there is no task %s, or it is no longer kept", p.Task).kind("not-found")
 }
 
 type taskInput struct {

@@ -36,7 +36,11 @@ func (p WebhookPath) in(v *engine.View) (*record.Webhook, error) {
 	if w := v.Webhook(p.Webhook); w != nil {
 		return w, nil
 	}
-	return nil, newProblem(http.StatusNotFound, "there is no webhook %s", p.Webhook).kind("not-found")
+	return nil, p.missing()
+}
+
+func (p WebhookPath) missing() *problem {
+	return newProblem(http.StatusNotFound, "there is no webhook %s", p.Webhook).kind("not-found")
 }
 
 type listWebhooksInput struct {
@@ -56,7 +60,7 @@ func (s *Server) listWebhooks(ctx context.Context, in *listWebhooksInput) (*list
 	if err != nil {
 		return nil, err
 	}
-	p := newPager[api.Webhook](in.limit())
+	p, c := newPager[api.Webhook](in.limit()), callerOf(ctx)
 	v.Webhooks(after, func(r *record.Webhook) bool {
 		if r.Id == after {
 			return true
@@ -64,7 +68,7 @@ func (s *Server) listWebhooks(ctx context.Context, in *listWebhooksInput) (*list
 		if !p.see(r.Id) {
 			return false
 		}
-		if (in.Team == "" || in.Team == r.Team) && strings.Contains(r.Url, in.URL) {
+		if (in.Team == "" || in.Team == r.Team) && strings.Contains(r.Url, in.URL) && c.operates(r.Team, r.Job) {
 			if w := webhook(v, r); in.State == "" || in.State == w.State {
 				p.add(w)
 			}
@@ -190,6 +194,9 @@ func (s *Server) createWebhook(ctx context.Context, _ *struct{}) (*writtenWebhoo
 	if err != nil {
 		return nil, err
 	}
+	if c := callerOf(ctx); !c.operates(req.Team, req.Job) {
+		return nil, c.forbidden("this takes %s", toOperate(req.Team, req.Job))
+	}
 	if req.Secret == "" {
 		req.Secret = newSecret()
 	}
@@ -249,6 +256,9 @@ func (s *Server) updateWebhook(ctx context.Context, in *WebhookChange) (*written
 	}
 	if err := s.checkWebhook(&r, &req); err != nil {
 		return nil, err
+	}
+	if c := callerOf(ctx); !c.operates(is.Team, req.Job) {
+		return nil, c.forbidden("this takes %s", toOperate(is.Team, req.Job))
 	}
 	return s.writeWebhook(ctx, core.UpdateWebhook{ID: in.Webhook, IfMatch: revision,
 		Job: req.Job, Types: req.Types, URL: req.URL, Description: req.Description}, false)

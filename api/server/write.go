@@ -40,8 +40,10 @@ const maxText = 255
 type writing struct {
 	body   []byte
 	key    string
+	keyOf  string // whose key it is
 	digest string
 	actor  string
+	by     core.By
 }
 
 type writingKey struct{}
@@ -57,7 +59,7 @@ func writingOf(ctx context.Context) *writing {
 func (s *Server) asWrite(maxBody int64) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humamux.Unwrap(ctx)
-		in, err := readWriting(w, r, maxBody)
+		in, err := readWriting(w, r, maxBody, ctx.Operation().OperationID)
 		if err != nil {
 			problemOf(err).write(w)
 			return
@@ -68,16 +70,15 @@ func (s *Server) asWrite(maxBody int64) func(huma.Context, func(huma.Context)) {
 	}
 }
 
-func readWriting(w http.ResponseWriter, r *http.Request, maxBody int64) (*writing, error) {
-	in := &writing{key: r.Header.Get(api.HeaderIdempotencyKey), actor: r.Header.Get(api.HeaderActor)}
+func readWriting(w http.ResponseWriter, r *http.Request, maxBody int64, operation string) (*writing, error) {
+	c, said := callerOf(r.Context()), r.Header.Get(api.HeaderActor)
+	in := &writing{key: r.Header.Get(api.HeaderIdempotencyKey), keyOf: c.scope(), actor: c.actor(said),
+		by: core.By{Operation: operation, Token: c.ID, From: c.from}}
 	if err := plain("header."+api.HeaderIdempotencyKey, in.key); err != nil {
 		return nil, err
 	}
-	if err := plain("header."+api.HeaderActor, in.actor); err != nil {
+	if err := plain("header."+api.HeaderActor, said); err != nil {
 		return nil, err
-	}
-	if in.actor == "" {
-		in.actor = clientOf(r)
 	}
 	var err error
 	if in.body, err = readBody(w, r, maxBody); err != nil {
@@ -164,7 +165,7 @@ func (s *Server) execute(ctx context.Context, op core.Op) (core.Result, *engine.
 	waiting, cancel := context.WithTimeout(ctx, doTimeout)
 	defer cancel()
 	result, view, err := s.Scheduler.Do(waiting, core.Request{
-		Actor: in.actor, IdempotencyKey: in.key, Digest: in.digest, Op: op,
+		Actor: in.actor, IdempotencyKey: in.key, KeyOf: in.keyOf, Digest: in.digest, By: in.by, Op: op,
 	})
 	if view == nil {
 		view = s.Scheduler.View()

@@ -110,7 +110,7 @@ func (o *Options) cluster(log *slog.Logger) devcluster.Options {
 }
 
 func (o *Options) scheduler(master string) (*config.Server, error) {
-	c, _, err := config.LoadServer("", nil, nil)
+	c, _, err := config.LoadServer("", []string{"PERIGEE_ACCESS_MODE=open"}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -120,12 +120,24 @@ func (v *View) Rollouts(yield func(*record.Rollout) bool) {
 	ascend(v.records, record.PrefixRollout, record.PrefixRollout, yield)
 }
 
-// Answered returns what the request with an idempotency key was answered, nil
+// Answered returns what the request with a (scoped) idempotency key was answered, nil
 // when there was none or it is no longer kept.
 func (v *View) Answered(key string) *record.IdempotentReply {
 	m, _ := v.records.Get(record.IdempotencyKey(key))
 	r, _ := m.(*record.IdempotentReply)
 	return r
+}
+
+// Token returns a token, nil when there is none.
+func (v *View) Token(id string) *record.Token {
+	m, _ := v.records.Get(record.TokenKey(id))
+	t, _ := m.(*record.Token)
+	return t
+}
+
+// Tokens whose id is not less than from, by id.
+func (v *View) Tokens(from string, yield func(*record.Token) bool) {
+	ascend(v.records, record.PrefixToken, record.TokenKey(from), yield)
 }
 
 // Group returns a deploy group, nil when it is unknown or no longer kept.

@@ -94,6 +94,7 @@ func DeadLetterKey(webhook string, at *Position) string {
 
 // AgentKey is the key of an agent's record.
 func AgentKey(id string) string { return PrefixAgent + id }
+
 // TokenKey is the key of a token's record.
 func TokenKey(id string) string { return PrefixToken + id }
 
