@@ -63,6 +63,8 @@ type Core struct {
 	cut         int    // how often lookedTooOften was true
 	mesos       mesos
 	census      census
+	settling    settling
+	settledAt   int64 // when that ended, in this leadership
 	queue       queue
 	pool        pool
 
@@ -207,6 +209,8 @@ func (c *Core) fire() {
 			c.revertDue(t.job)
 		case timerReconcile:
 			c.reconcileAgain()
+		case timerSettle:
+			c.settleDue()
 		case timerIdempotency:
 			c.forgetReplies()
 		case timerFinished: // prune looks at every step

@@ -25,7 +25,7 @@ func (c *Core) putJob(op PutJob, actor string) (Result, *Error) {
 		}
 		return *same, nil
 	}
-	c.makeWay(j, fmt.Sprintf("superseded by deploy %d", j.rec.LastDeploy+1))
+	c.makeWay(j, fmt.Sprintf("superseded by deploy %d", j.nextDeploy()))
 	c.decideCron(j) // what is due is due by the old schedule
 	d, err := c.addDeploy(j, op.Canonical, op.Notes, actor)
 	if err != nil {
@@ -193,7 +193,7 @@ func (c *Core) addDeploy(j *job, canonical []byte, notes Notes, actor string) (*
 		notes.Author = actor
 	}
 	d := &deploy{rec: &record.Deploy{
-		Job: j.rec.Key, Number: j.rec.LastDeploy + 1, Spec: canonical, Digest: api.Digest(canonical),
+		Job: j.rec.Key, Number: j.nextDeploy(), Spec: canonical, Digest: api.Digest(canonical),
 		Author: notes.Author, Message: notes.Message, Links: notes.Links, From: j.rec.Deploy,
 		CreatedAt: c.now, State: deployInProgress,
 	}}
@@ -282,7 +282,7 @@ func (c *Core) rollBack(j *job, op RollBack, actor string) (Result, *Error) {
 
 // deployAgain deploys the spec of an earlier deploy.
 func (c *Core) deployAgain(j *job, of *deploy, kind record.DeployKind, notes Notes, actor string, rec *record.Rollout) (Result, *Error) {
-	c.makeWay(j, fmt.Sprintf("superseded by deploy %d", j.rec.LastDeploy+1))
+	c.makeWay(j, fmt.Sprintf("superseded by deploy %d", j.nextDeploy()))
 	c.decideCron(j)
 	d, err := c.addDeploy(j, of.rec.Spec, notes, actor)
 	if err != nil {

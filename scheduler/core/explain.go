@@ -115,6 +115,9 @@ func (c *Core) explain(cl *class) api.PendingReason {
 	case !c.mesos.subscribed:
 		reason.Summary = "the scheduler is not connected to a Mesos master"
 		return reason
+	case c.restored():
+		reason.Summary = "the state was restored from a backup: nothing is launched until Mesos has told of all that it runs, and what the backup does not know has ended"
+		return reason
 	case len(c.pool.agents) == 0:
 		reason.Summary = "Mesos offers no agent to this framework"
 		return reason

@@ -192,6 +192,9 @@ func (j *job) deploy(number uint32) *deploy {
 // target is the deploy whose spec is wanted.
 func (j *job) target() *deploy { return j.deploy(j.rec.Deploy) }
 
+// nextDeploy is the number of the next one.
+func (j *job) nextDeploy() uint32 { return max(j.rec.LastDeploy, j.rec.DeployFloor) + 1 }
+
 // latest is the newest deploy.
 func (j *job) latest() *deploy { return j.deploys[len(j.deploys)-1] }
 

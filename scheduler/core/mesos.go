@@ -67,6 +67,7 @@ func (c *Core) subscribed(e Subscribed) {
 		t.killWait, t.killNext = 0, 0
 		c.kill(t)
 	}
+	c.settle()
 	c.reconcileAll()
 }
 
@@ -116,7 +117,7 @@ func (c *Core) reconcileAgain() {
 	}
 	if m.askAll {
 		m.askAll = false
-		c.call(Reconcile{})
+		c.askAll()
 		c.askIn(askFirst)
 		return
 	}

@@ -20,7 +20,7 @@ const sampleSize = 16
 // job.
 func (c *Core) place() {
 	defer c.clearFresh()
-	if !c.mesos.subscribed || c.queue.pending == 0 || len(c.pool.offered) == 0 {
+	if !c.mesos.subscribed || c.queue.pending == 0 || len(c.pool.offered) == 0 || c.restored() {
 		return
 	}
 	var touched []*agent

@@ -270,7 +270,9 @@ func (j *job) countAt(t *task, n int) {
 }
 
 // demand says whether offers are of use now.
-func (c *Core) demand() bool { return c.queue.pending > 0 || c.queue.deploying > 0 }
+func (c *Core) demand() bool {
+	return !c.restored() && (c.queue.pending > 0 || c.queue.deploying > 0)
+}
 
 // settleOffers asks for offers while there is demand, and gives back those
 // that are of no use: nothing is hoarded.

@@ -194,9 +194,10 @@ func (c *Core) rolloutDue(j *job) {
 }
 
 // since is when time began to count for a deploy: nothing could be seen to
-// progress before this scheduler was subscribed.
+// progress before this scheduler was subscribed, nor before a restored state had
+// settled.
 func (c *Core) since(times ...int64) int64 {
-	since := c.mesos.since
+	since := max(c.mesos.since, c.settledAt)
 	for _, t := range times {
 		since = max(since, t)
 	}

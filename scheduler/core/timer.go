@@ -40,6 +40,7 @@ const (
 	timerIdempotency                  // none: kept answers are a day old
 	timerFinished                     // none: finished records are old enough to go
 	timerCensus                       // none: more agents are to be told of
+	timerSettle                       // none: a restored state has not settled
 	timerKinds
 )
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +45,8 @@ var update = flag.Bool("update", false, "write the transcripts as they are now")
 //	> fail over                   throw the core away, load what was durable
 //	> listing | agents a1 cpus=4 mem=8192; a2 …; recovered=a3,a4 | gave-up a1
 //	> step-down
+//	> back up                     keep what is durable
+//	> restore ABCD                the state of the last backup begins a new life, and is led
 //	> tasks | runs | pending | timeline ID | deploys JOB | endpoints JOB | groups
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -84,6 +87,7 @@ type world struct {
 	now                     int64
 	wake                    int64
 	records                 map[string]Record
+	backup                  map[string]Record
 	out                     *strings.Builder
 	requests, uuids, offers uint64
 	deployStates            map[string]record.DeployState
@@ -221,6 +225,10 @@ func (w *world) do(command string) {
 		w.step(Elected{Scheduler: "s2", Incarnation: "wxyz"})
 		w.step(Connecting{})
 		w.step(Subscribed{FrameworkID: "f1", Master: "m1:5050"})
+	case "back":
+		w.backup = maps.Clone(w.records)
+	case "restore":
+		w.restore(args[0])
 	case "disconnect":
 		w.step(Disconnected{Reason: "test"})
 	case "connect":
@@ -302,6 +310,25 @@ func (w *world) do(command string) {
 	default:
 		w.t.Fatalf("no such command: %s", command)
 	}
+}
+
+// restore begins a new life with the state of the last backup.
+func (w *world) restore(incarnation string) {
+	writes, events, err := BeginLife(maps.All(w.backup), Life{Incarnation: incarnation, At: w.now, By: "ann", Index: 7, MadeAt: w.now - 60_000})
+	require.NoError(w.t, err)
+	w.records, w.deployStates = maps.Clone(w.backup), map[string]record.DeployState{}
+	for _, wr := range writes {
+		if w.records[wr.Key] = wr.Record; wr.Record == nil {
+			delete(w.records, wr.Key)
+		}
+	}
+	for _, e := range events {
+		w.printEvent(e)
+	}
+	w.load()
+	w.step(Elected{Scheduler: "s1", Incarnation: "wxyz"})
+	w.step(Connecting{})
+	w.step(Subscribed{FrameworkID: "f1", Master: "m1:5050"})
 }
 
 // wait lets time pass, stepping whenever core wants to be.

@@ -34,6 +34,10 @@ func (c *Core) update(u *Update) {
 	if len(u.UUID) > 0 {
 		c.call(Acknowledge{Task: u.Task, Agent: u.Agent, UUID: u.UUID})
 	}
+	if c.restored() && u.Task == c.lastTask() {
+		c.allTold()
+		return
+	}
 	u.Message, u.Reason = validText(u.Message), validText(u.Reason)
 	t := c.tasks[u.Task]
 	if t == nil || !t.live() || !t.launched() {
@@ -89,7 +93,13 @@ func (c *Core) learn(t *task, u *Update) {
 		}
 	}
 	// What a master remembers of health may be older than what we know.
-	if u.Healthy != nil && u.Source == SourceExecutor && (!t.rec.HasHealth || t.rec.Healthy != *u.Healthy) {
+	if u.Healthy == nil || t.rec.HasHealth && t.rec.Healthy == *u.Healthy {
+		return
+	}
+	if u.Source == SourceExecutor || c.rememberedHealth(t) {
+		if u.Source != SourceExecutor && *u.Healthy && t.run == nil { // which the executor said only then
+			c.editTask(t).Successes = uint32(t.class.spec.Ready.Successes)
+		}
 		c.healthChanged(t, *u.Healthy, u.Message)
 	}
 }
@@ -188,8 +198,10 @@ const strayWait = 10_000
 func (c *Core) stray(u *Update) {
 	switch u.State {
 	case MesosStaging, MesosStarting, MesosRunning, MesosKilling:
+		c.strayLives(u.Task)
 	default:
 		delete(c.mesos.strays, u.Task)
+		c.strayEnded(u.Task)
 		return
 	}
 	if c.now < c.mesos.strays[u.Task] {

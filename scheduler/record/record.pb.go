@@ -765,6 +765,7 @@ type Job struct {
 	ServingOnly    uint32                 `protobuf:"varint,15,opt,name=serving_only,json=servingOnly,proto3" json:"serving_only,omitempty"`          // deploy whose tasks alone are in the endpoints (blue-green), 0: all
 	Timed          []*Timed               `protobuf:"bytes,16,rep,name=timed,proto3" json:"timed,omitempty"`                                          // changes that are taken back, at most one of each action
 	SkipHealth     bool                   `protobuf:"varint,17,opt,name=skip_health,json=skipHealth,proto3" json:"skip_health,omitempty"`             // health checks count for nothing
+	DeployFloor    uint32                 `protobuf:"varint,18,opt,name=deploy_floor,json=deployFloor,proto3" json:"deploy_floor,omitempty"`          // deploys up to this number may have been before a restore, which does not know them
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -916,6 +917,13 @@ func (x *Job) GetSkipHealth() bool {
 		return x.SkipHealth
 	}
 	return false
+}
+
+func (x *Job) GetDeployFloor() uint32 {
+	if x != nil {
+		return x.DeployFloor
+	}
+	return 0
 }
 
 // Timed is a change of a job that is taken back.
@@ -2722,7 +2730,7 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
 	"elected_at\x18\x04 \x01(\x03R\telectedAt\x12$\n" +
-	"\rsubscriptions\x18\x05 \x01(\x04R\rsubscriptions\"\x90\x04\n" +
+	"\rsubscriptions\x18\x05 \x01(\x04R\rsubscriptions\"\xb3\x04\n" +
 	"\x03Job\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1d\n" +
@@ -2745,7 +2753,8 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\fserving_only\x18\x0f \x01(\rR\vservingOnly\x12.\n" +
 	"\x05timed\x18\x10 \x03(\v2\x18.perigee.record.v1.TimedR\x05timed\x12\x1f\n" +
 	"\vskip_health\x18\x11 \x01(\bR\n" +
-	"skipHealth\"\x83\x01\n" +
+	"skipHealth\x12!\n" +
+	"\fdeploy_floor\x18\x12 \x01(\rR\vdeployFloor\"\x83\x01\n" +
 	"\x05Timed\x126\n" +
 	"\x06action\x18\x01 \x01(\x0e2\x1e.perigee.record.v1.TimedActionR\x06action\x12\x14\n" +
 	"\x05until\x18\x02 \x01(\x03R\x05until\x12\x1c\n" +
