@@ -34,6 +34,17 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("journal is corrupt: %s at offset %d: %s", e.File, e.Offset, e.Reason)
 }
 
+// UnfinishedError says that a restore into a journal did not end: what it holds may be part of a
+// backup, or what was there before.
+type UnfinishedError struct{ Where string }
+
+func (e *UnfinishedError) Error() string {
+	return fmt.Sprintf("%s: a restore into this journal did not end, and what it holds is not all: run `perigee state restore` again, to its end", e.Where)
+}
+
+// ErrNotToRestore means that a journal was not opened to be restored.
+var ErrNotToRestore = errors.New("the journal was not opened to be restored")
+
 // Unknown wraps the cause of an append's unknown outcome.
 func Unknown(cause error) error { return fmt.Errorf("%w: %w", ErrUnknown, cause) }
 

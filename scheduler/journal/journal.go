@@ -79,6 +79,20 @@ type Follower interface {
 	Follow(ctx context.Context, apply Applier) error
 }
 
+// Restorer is a Journal that is given other contents, all of them or none. The order of use is Erase,
+// Lead, Append after Append, Finish. From Erase to Finish nobody but another restore opens the journal:
+// Open and Lead fail with *UnfinishedError.
+type Restorer interface {
+	Journal
+
+	// Erase marks the journal, and then takes everything out of it. No earlier writer can append
+	// afterwards. It may be repeated.
+	Erase(ctx context.Context) error
+
+	// Finish takes the mark away: what was appended since Erase is the journal.
+	Finish(ctx context.Context) error
+}
+
 // Applier receives what a journal holds. Calls come in the order Record, Past, Apply; each may
 // return an error to end the replay. A journal that was never compacted has no Record and no Past.
 type Applier interface {

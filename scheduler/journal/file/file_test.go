@@ -44,6 +44,13 @@ func storage(t *testing.T, segment int64) *journaltest.Storage {
 			}
 			return j, nil
 		},
+		OpenToRestore: func() (journal.Restorer, error) {
+			j, err := Open(dir, Options{segmentBytes: segment, disk: faulty, Restore: true})
+			if err != nil {
+				return nil, err
+			}
+			return j, nil
+		},
 		// The end of a process does to a journal what Close does: it releases the lock.
 		Crash:          func(j journal.Journal) { _ = j.Close() },
 		Leave:          func(entries []*record.Entry) error { return leave(dir, entries) },

@@ -28,6 +28,10 @@ type Options struct {
 	// over. Nil says nothing.
 	Logger *slog.Logger
 
+	// Restore opens a journal that is to be erased and written anew, also one that an earlier
+	// restore did not finish. None is made: Erase does that.
+	Restore bool
+
 	segmentBytes int64
 	disk         disk
 }
@@ -38,6 +42,7 @@ type Journal struct {
 	disk         disk
 	log          *slog.Logger
 	segmentBytes int64
+	restore      bool
 	lockFile     *os.File
 	stat         atomic.Pointer[journal.Stat]
 
@@ -68,7 +73,7 @@ type Journal struct {
 // with *InUseError when another process has it open, and with a message that says so when a newer
 // version wrote it. The lock is held until Close.
 func Open(dir string, o Options) (*Journal, error) {
-	j := &Journal{dir: filepath.Clean(dir), disk: o.disk, log: o.Logger, segmentBytes: o.segmentBytes}
+	j := &Journal{dir: filepath.Clean(dir), disk: o.disk, log: o.Logger, segmentBytes: o.segmentBytes, restore: o.Restore}
 	if j.disk == nil {
 		j.disk = realDisk{}
 	}
@@ -92,6 +97,12 @@ func (j *Journal) open() error {
 	}
 	var err error
 	if j.lockFile, err = lock(j.dir); err != nil {
+		return err
+	}
+	if j.restore {
+		return nil
+	}
+	if err := checkFinished(j.dir); err != nil {
 		return err
 	}
 	exists, err := checkLayout(j.dir)

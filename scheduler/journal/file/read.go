@@ -32,6 +32,9 @@ func read(ctx context.Context, dir string, o Options, apply journal.Applier) err
 	if held != nil {
 		defer held.Close()
 	}
+	if err := checkFinished(dir); err != nil {
+		return err
+	}
 	exists, err := checkLayout(dir)
 	if err == nil && !exists {
 		if _, err = os.Stat(dir); err == nil {

@@ -19,6 +19,9 @@ type Storage struct {
 	// Open opens the journal there, the first time a new one.
 	Open func() (journal.Journal, error)
 
+	// OpenToRestore opens it to be restored; nil for one that cannot be.
+	OpenToRestore func() (journal.Restorer, error)
+
 	// Shared says that several may be open at once, as several schedulers on one ZooKeeper.
 	Shared bool
 
@@ -62,6 +65,8 @@ func Run(t *testing.T, fresh func(t *testing.T) *Storage) {
 		{"a follower that compaction overtook begins anew", testFollowBehind},
 		{"an append whose operation fails is resolved", testFaultyAppends},
 		{"a lead whose operation fails can be repeated", testFaultyLead},
+		{"a restore is all or nothing", testRestore},
+		{"a restore whose operation fails is found out, and repeated", testFaultyRestore},
 		{"kill -9 at any moment keeps the acknowledged prefix", testKill},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -26,6 +26,7 @@ type Options struct {
 	Cluster  string       // its name; a path that holds another's journal is refused
 	Create   bool         // makes one where there is none, which is a *MissingError otherwise
 	ReadOnly bool         // only Read will be called: any cluster's when no name is given
+	Restore  bool         // it is to be erased and written anew, also where an earlier restore did not finish
 	Logger   *slog.Logger // nil says nothing
 }
 
@@ -47,6 +48,7 @@ type session interface {
 type Journal struct {
 	sessions func(ctx context.Context) (session, error)
 	log      *slog.Logger
+	restore  bool
 	stat     atomic.Pointer[journal.Stat]
 	attempt  atomic.Int64 // of writing a znode of a snapshot; part of its name
 
@@ -90,7 +92,7 @@ func Open(ctx context.Context, client *zookeeper.Client, o Options) (*Journal, e
 }
 
 func open(ctx context.Context, o Options, sessions func(context.Context) (session, error)) (*Journal, error) {
-	j := &Journal{sessions: sessions, log: o.Logger, damaged: map[string]bool{}}
+	j := &Journal{sessions: sessions, log: o.Logger, restore: o.Restore, damaged: map[string]bool{}}
 	if j.log == nil {
 		j.log = slog.New(slog.DiscardHandler)
 	}

@@ -51,8 +51,16 @@ func prepare(s session, o Options) (made bool, err error) {
 			if err := checkLayout(s.Path(layoutNode), b); err != nil {
 				return false, err
 			}
-			if err := checkCluster(s, o.Cluster); err != nil || o.ReadOnly {
+			if err := checkCluster(s, o.Cluster); err != nil {
 				return false, err
+			}
+			if !o.Restore {
+				if err := checkFinished(s); err != nil {
+					return false, err
+				}
+			}
+			if o.ReadOnly {
+				return made, nil
 			}
 			return made, checkWritable(s, o.Cluster)
 		}
@@ -70,7 +78,7 @@ func prepare(s session, o Options) (made bool, err error) {
 			return false, &MissingError{Path: s.Path(""), Holds: others}
 		}
 		// Another scheduler may be as far: then there is one at the next look.
-		if err = create(s, o.Cluster); err != nil && !errors.Is(err, zklib.ErrNodeExists) {
+		if err = create(s, o); err != nil && !errors.Is(err, zklib.ErrNodeExists) {
 			return false, err
 		}
 		made = err == nil
@@ -167,20 +175,25 @@ func others(s session) ([]string, error) {
 	return slices.DeleteFunc(names, func(n string) bool { return n == electionNode || n == membersNode }), nil
 }
 
-// create makes an empty journal, all of it at once.
-func create(s session, cluster string) error {
+// create makes an empty journal, all of it at once; one to be restored with its
+// mark.
+func create(s session, o Options) error {
 	m, err := (manifest{}).encode()
 	if err != nil {
 		return err
 	}
-	err = s.Multi(
+	ops := []zookeeper.Op{
 		zookeeper.Create(layoutNode, fmt.Appendf(nil, layoutFormat, layout)),
-		zookeeper.Create(clusterNode, []byte(cluster+"\n")),
+		zookeeper.Create(clusterNode, []byte(o.Cluster+"\n")),
 		zookeeper.Create(epochNode, encodeEpoch(0)),
 		zookeeper.Create(manifestNode, m),
 		zookeeper.Create(logNode, nil),
-		zookeeper.Create(snapshotNode, nil))
-	if err != nil {
+		zookeeper.Create(snapshotNode, nil),
+	}
+	if o.Restore {
+		ops = append(ops, zookeeper.Create(restoringNode, nil))
+	}
+	if err := s.Multi(ops...); err != nil {
 		return fmt.Errorf("create a journal in %s: %w", s.Path(""), err)
 	}
 	return nil

@@ -50,7 +50,13 @@ func (j *Journal) lead(ctx context.Context, c *cursor, apply journal.Applier) (j
 	if err != nil {
 		return journal.Position{}, err
 	}
+	if err := j.finished(s); err != nil { // and is not fenced by this
+		return journal.Position{}, err
+	}
 	epoch, version, err := raiseEpoch(s, 0)
+	if err == nil { // after that no restore can begin unnoticed: it raises the epoch, too
+		err = j.finished(s)
+	}
 	if err != nil {
 		return journal.Position{}, err
 	}
@@ -137,6 +143,9 @@ func (j *Journal) Follow(ctx context.Context, apply journal.Applier) error {
 }
 
 func (j *Journal) follow(ctx context.Context, s session, apply journal.Applier) error {
+	if err := j.finished(s); err != nil {
+		return err
+	}
 	if j.cursor == nil {
 		c, err := j.load(ctx, s, apply)
 		if err != nil {

@@ -45,6 +45,9 @@ func (j *Journal) Read(ctx context.Context, apply journal.Applier) (cluster stri
 		cluster, err = readCluster(s)
 	}
 	if err == nil {
+		err = j.finished(s)
+	}
+	if err == nil {
 		_, err = j.readAll(ctx, s, nil, apply)
 	}
 	if err != nil {

@@ -75,6 +75,16 @@ func TestConformance(t *testing.T) {
 				}
 				return j, nil
 			},
+			OpenToRestore: func() (journal.Restorer, error) {
+				j, err := open(t.Context(), Options{Cluster: "test", Create: true, Restore: true}, func(ctx context.Context) (session, error) {
+					s, err := client.Session(ctx)
+					return &faultySession{session: s, faults: faults}, err
+				})
+				if err != nil {
+					return nil, err
+				}
+				return j, nil
+			},
 			Shared:         true,
 			Crash:          func(journal.Journal) {}, // it holds nothing that an end would free
 			Leave:          func(entries []*record.Entry) error { return leave(t, client, entries) },
