@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
 
+	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/cloudevent"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/record"
@@ -68,10 +69,14 @@ func (s *Server) untilStop(ctx context.Context) (context.Context, context.Cancel
 	return ctx, func() { stop(); cancel() }
 }
 
-// wanted says which events are in the stream.
+// wanted says which events are in the stream: what its caller may see; with a
+// team or a pattern of jobs, none that are about no job.
 func (in *eventsInput) wanted(c *caller) (func(*record.Event) bool, error) {
 	job, kinds := func(string) bool { return true }, []func(string) bool{}
 	var err error
+	if _, _, _, err := api.ParseJobKey(in.Team + "/any/any"); in.Team != "" && err != nil {
+		return nil, wrongInput("query.team", in.Team, "is not the name of a team: those are lower-case letters, digits and inner hyphens")
+	}
 	if in.Job != "" {
 		if job, err = glob("query.job", in.Job); err != nil {
 			return nil, err
@@ -87,7 +92,10 @@ func (in *eventsInput) wanted(c *caller) (func(*record.Event) bool, error) {
 		}
 	}
 	return func(e *record.Event) bool {
-		if in.Team != "" && !strings.HasPrefix(e.Job, in.Team+"/") || !job(e.Job) || e.Job != "" && !c.sees(e.Job) {
+		switch {
+		case in.Team != "" && !strings.HasPrefix(e.Job, in.Team+"/"), !job(e.Job), e.Job != "" && !c.sees(e.Job):
+			return false
+		case in.Job != "" && e.Job == "": // which * matches
 			return false
 		}
 		for _, kind := range kinds {

@@ -3,8 +3,10 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/api/eventtest"
 )
 
 // until reads events until one has this type, and returns the types.
@@ -168,6 +171,125 @@ func TestEvents_RawStreamHasIDTypeAndData(t *testing.T) {
 	require.Empty(t, next())
 }
 
+// What leaves by the stream is as CloudEvents 1.0 and the catalogue say.
+func TestEvents_Conform(t *testing.T) {
+	t.Parallel()
+	w := begin(t)
+	w.put("web/prod/hello", service)
+	w.running("web/prod/hello", 2)
+	w.put("etl/prod/load", batch)
+	_, err := w.StartRuns(ctx, "etl/prod/load", []api.NewRun{{}}, client.WriteOptions{})
+	require.NoError(t, err)
+	w.end(w.running("etl/prod/load", 1)[0].ID, 0)
+	for _, do := range []func() error{
+		func() error {
+			_, err := w.ScaleJob(ctx, "web/prod/hello", 1, client.WriteOptions{})
+			return err
+		},
+		func() error { _, err := w.PauseJob(ctx, "web/prod/hello", "night", client.WriteOptions{}); return err },
+		func() error { _, err := w.RemoveJob(ctx, "web/prod/hello", client.WriteOptions{}); return err },
+	} {
+		require.NoError(t, do())
+	}
+	next, subjects := w.lines("?after=i1-0-0"), map[string]string{}
+	for subjects["dev.perigee.job.removed"] == "" || subjects["dev.perigee.run.succeeded"] == "" {
+		data, ok := strings.CutPrefix(next(), "data: ")
+		if !ok {
+			continue
+		}
+		require.NoError(t, eventtest.Check([]byte(data)))
+		var e api.Event
+		require.NoError(t, json.Unmarshal([]byte(data), &e))
+		require.NotEmpty(t, e.Subject)
+		subjects[e.Type] = e.Subject
+	}
+	require.Equal(t, "agent-1", subjects["dev.perigee.agent.joined"])
+	require.NotEmpty(t, subjects["dev.perigee.scheduler.elected"])
+	require.NotEmpty(t, subjects["dev.perigee.scheduler.subscribed"])
+}
+
+// Who asks for the events of a team or of jobs is not told of what is about none;
+// of a job that is gone, all is told.
+func TestEvents_OfJobsAlone(t *testing.T) {
+	t.Parallel()
+	w := begin(t)
+	w.put("web/prod/hello", batch)
+	_, err := w.RemoveJob(ctx, "web/prod/hello", client.WriteOptions{})
+	require.NoError(t, err)
+	want := []string{"dev.perigee.job.created", "dev.perigee.deploy.started", "dev.perigee.deploy.succeeded", "dev.perigee.job.removing", "dev.perigee.job.removed"}
+	for _, f := range []client.EventFilter{{Team: "web"}, {Job: "web/*/*"}, {Job: "web/prod/hello"}} {
+		f.After = "i1-0-0"
+		events, err := w.Events(ctx, f)
+		require.NoError(t, err)
+		defer events.Close()
+		types, _ := until(t, events, "job.removed")
+		require.Equal(t, want, types)
+	}
+	events, err := w.Events(ctx, client.EventFilter{After: "i1-0-0"})
+	require.NoError(t, err)
+	defer events.Close()
+	types, _ := until(t, events, "job.removed")
+	require.Subset(t, types, []string{"dev.perigee.scheduler.elected", "dev.perigee.agent.joined"})
+}
+
+func TestEvents_BadInputAndHead(t *testing.T) {
+	t.Parallel()
+	w := begin(t)
+	for _, query := range []string{"?team=Web", "?team=web/prod", "?job=[", "?type=task.[", "?after=x&type=["} {
+		w.do("GET", "/v1/events"+query, "").problem(http.StatusUnprocessableEntity)
+	}
+	for _, id := range []string{"nonsense", "i1-1", "i1--1", "i1-1-x", "i1-1--2", "-1-1", "i1-99999999999999999999-0", "i1-1-99999999999"} {
+		require.Equal(t, "urn:perigee:invalid", w.do("GET", "/v1/events?after="+id, "").problem(http.StatusBadRequest).Type, id)
+	}
+	head := w.do("HEAD", "/v1/events", "")
+	require.Equal(t, http.StatusOK, head.status)
+	require.Equal(t, "text/event-stream", head.header.Get("Content-Type"))
+	require.Empty(t, head.body)
+	require.Equal(t, http.StatusGone, w.do("HEAD", "/v1/events?after=other-1-0", "").status)
+}
+
+// An id works with every scheduler, and across a failover: all read the same
+// events, each once.
+func TestEvents_ResumeElsewhere(t *testing.T) {
+	t.Parallel()
+	leader, standby, _ := beginPair(t)
+	leader.put("web/prod/hello", batch)
+	pause := func(w *world, reason string) {
+		_, err := w.PauseJob(ctx, "web/prod/hello", reason, client.WriteOptions{})
+		require.NoError(t, err)
+		_, err = w.ResumeJob(ctx, "web/prod/hello", client.WriteOptions{})
+		require.NoError(t, err)
+	}
+	read := func(w *world, after, last string) (ids []string) {
+		events, err := w.Events(ctx, client.EventFilter{After: after})
+		require.NoError(t, err)
+		defer events.Close()
+		soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		for e, err := range events.All(soon) {
+			require.NoError(t, err)
+			if ids = append(ids, e.ID+" "+e.Type); e.Data.Reason == last {
+				break
+			}
+		}
+		return ids
+	}
+	id := func(line string) string { return strings.Fields(line)[0] }
+	pause(leader, "first")
+	ids := read(leader, "i1-0-0", "first")
+	pause(standby, "second") // which passes it on
+	ids = append(ids, read(standby, id(ids[len(ids)-1]), "second")...)
+	_, err := leader.StepDown(ctx)
+	require.NoError(t, err)
+	standby.eventually("the other leads", standby.engine.Leads)
+	pause(leader, "third")
+	ids = append(ids, read(leader, id(ids[len(ids)-1]), "third")...)
+	require.Equal(t, ids, read(standby, "i1-0-0", "third"))
+	require.Equal(t, ids, read(leader, "i1-0-0", "third"))
+	elected := slices.DeleteFunc(slices.Clone(ids), func(line string) bool { return !strings.HasSuffix(line, "scheduler.elected") })
+	require.Len(t, elected, 2)
+}
+
 func TestEvents_TooOldIsGone(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
@@ -187,9 +309,13 @@ func TestEvents_TooOldIsGone(t *testing.T) {
 	})
 	oldest, _ := p.Errors[0].Value.(string)
 	require.Contains(t, p.Detail, oldest)
+	require.Equal(t, "urn:perigee:gone", p.Type)
+	all, err := w.Events(ctx, client.EventFilter{After: oldest})
+	require.NoError(t, err, "it is one to resume after")
+	all.Close()
 	w.do("GET", "/v1/events", "", "Last-Event-ID: another-1-0").problem(http.StatusGone)
 	w.do("GET", "/v1/events", "", "Last-Event-ID: nonsense").problem(http.StatusBadRequest)
-	_, err := w.Events(ctx, client.EventFilter{After: "i1-0-0"})
+	_, err = w.Events(ctx, client.EventFilter{After: "i1-0-0"})
 	var gone *api.Problem
 	require.ErrorAs(t, err, &gone)
 	require.Equal(t, http.StatusGone, gone.Status)

@@ -69,7 +69,7 @@ func BeginLife(records iter.Seq2[string, Record], l Life) ([]Write, []*record.Ev
 		b.rename(t, runs)
 	}
 	made := time.UnixMilli(l.MadeAt).UTC().Format(time.RFC3339)
-	return b.writes, []*record.Event{{Type: "scheduler.restored", At: l.At, Actor: l.By,
+	return b.writes, []*record.Event{{Type: "scheduler.restored", At: l.At, Actor: l.By, Object: l.Incarnation,
 		Message: fmt.Sprintf("from a backup of %s, entry %d of incarnation %s", made, l.Index, b.before.Incarnation)}}, nil
 }
 

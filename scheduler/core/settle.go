@@ -117,7 +117,7 @@ func (c *Core) endSettling(how string) {
 	c.settledAt = c.now
 	c.pool.wanted = true
 	c.touchRollouts()
-	c.emit(&record.Event{Type: "scheduler.settled", Message: how})
+	c.emit(&record.Event{Type: "scheduler.settled", Object: c.leader.Scheduler, Message: how})
 }
 
 // earlierLife says whether a task was created before the state was restored.
