@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,11 +17,10 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/api/nearest"
 )
 
-const typePrefix = "dev.perigee."
-
-func shortType(e *api.Event) string { return strings.TrimPrefix(e.Type, typePrefix) }
+func shortType(e *api.Event) string { return strings.TrimPrefix(e.Type, api.EventPrefix) }
 
 func (a *app) eventsCommand() *cobra.Command {
 	var f client.EventFilter
@@ -31,6 +34,7 @@ func (a *app) eventsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.warnOfTypes(f.Type)
 			if follow && !cmd.Flags().Changed("last") {
 				last = 0
 			}
@@ -59,7 +63,7 @@ func (a *app) events(ctx context.Context, c *client.Client, f client.EventFilter
 	if err != nil {
 		return err
 	}
-	defer stream.Close()
+	defer func() { stream.Close() }()
 	if f.After != "" {
 		kept, err := backlog(ctx, stream)
 		if err != nil {
@@ -73,6 +77,12 @@ func (a *app) events(ctx context.Context, c *client.Client, f client.EventFilter
 	}
 	for follow {
 		e, err := stream.Next(ctx)
+		if oldest := oldestOf(err); oldest != "" {
+			if stream, err = a.goOn(ctx, c, stream, f, oldest); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -83,20 +93,62 @@ func (a *app) events(ctx context.Context, c *client.Client, f client.EventFilter
 	return nil
 }
 
+// goOn follows events from the oldest that is kept on: those before were missed
+// while no scheduler could be reached, or since they came too fast.
+func (a *app) goOn(ctx context.Context, c *client.Client, stream *client.Events, f client.EventFilter, oldest string) (*client.Events, error) {
+	fmt.Fprintf(a.Err, "warning: the events after %s up to %s are no longer kept, and are left out here\n", stream.LastID(), oldest)
+	f.After = oldest
+	next, err := c.Events(ctx, f)
+	if err != nil {
+		return stream, err
+	}
+	stream.Close()
+	return next, nil
+}
+
+// warnOfTypes says so where patterns match no type that this version knows: a
+// newer scheduler may.
+func (a *app) warnOfTypes(patterns string) {
+	if patterns == "" {
+		return
+	}
+	types := slices.Sorted(maps.Keys(api.EventTypes()))
+	for _, pattern := range strings.Split(patterns, ",") {
+		pattern = strings.TrimPrefix(strings.TrimSpace(pattern), api.EventPrefix)
+		known := slices.ContainsFunc(types, func(t string) bool { ok, _ := path.Match(pattern, t); return ok })
+		if known {
+			continue
+		}
+		text := fmt.Sprintf("warning: no type of events that is known here matches %q", pattern)
+		if like := nearest.Name(pattern, types); like != "" {
+			text += "; did you mean " + like + "?"
+		}
+		fmt.Fprintln(a.Err, text)
+	}
+}
+
 // oldestEvent is the id to begin after for all that is kept: a scheduler that
 // is asked for what cannot be says it.
 func oldestEvent(ctx context.Context, c *client.Client) (string, error) {
 	s, err := c.Events(ctx, client.EventFilter{After: "none-0-0"})
-	var p *api.Problem
-	if errors.As(err, &p) && p.Status == http.StatusGone && len(p.Errors) > 0 {
-		if id, ok := p.Errors[0].Value.(string); ok {
-			return id, nil
-		}
+	if id := oldestOf(err); id != "" {
+		return id, nil
 	}
 	if err == nil {
 		s.Close()
 	}
 	return "", err
+}
+
+// oldestOf is the id that a refusal says is the oldest to resume after, "" when
+// err is none.
+func oldestOf(err error) string {
+	var p *api.Problem
+	if errors.As(err, &p) && p.Status == http.StatusGone && len(p.Errors) > 0 {
+		id, _ := p.Errors[0].Value.(string)
+		return id
+	}
+	return ""
 }
 
 // backlogPause without an event is the end of those that are kept: the server
@@ -136,7 +188,7 @@ func (a *app) printEvent(e *api.Event) error {
 func (a *app) eventLine(e *api.Event, withJob bool) string {
 	d := e.Data
 	kind, what, _ := strings.Cut(shortType(e), ".")
-	about := d.Job
+	about := cmp.Or(d.Job, d.Object, d.Host)
 	switch {
 	case d.Run != "":
 		about += "/" + d.Run
@@ -157,11 +209,14 @@ func (a *app) eventLine(e *api.Event, withJob bool) string {
 	if about == "" {
 		about = kind
 	}
-	line := fmt.Sprintf("%s  %s  %s", a.clock(e.Time), about, kind+" "+a.state(what))
+	if d.Job == "" {
+		d.Host = "" // it is about that
+	}
+	line := fmt.Sprintf("%s  %s  %s", a.clock(e.Time), about, strings.ReplaceAll(kind, "_", " ")+" "+a.state(what))
 	if !withJob {
 		line = fmt.Sprintf("%s  %s  %s", a.clock(e.Time), about, a.state(what))
 	}
-	if kind == "deploy" && what != "started" {
+	if strings.HasPrefix(kind, "deploy") && what != "started" {
 		d.Actor, d.Message = "", "" // said when it was started
 	}
 	return line + eventDetail(kind, &d)
@@ -182,8 +237,11 @@ func eventDetail(kind string, d *api.EventData) string {
 		parts = append(parts, "by "+d.Actor)
 	}
 	text := d.Message
-	if text == "" {
+	switch {
+	case text == "":
 		text = d.Reason
+	case kind != "task" && d.Reason != "": // of a task that is Mesos's, in capitals
+		text += ": " + d.Reason
 	}
 	s := ""
 	if len(parts) > 0 {
