@@ -27,6 +27,7 @@ type block struct {
 	first, last engine.EventID
 	count       int
 	terms       []string
+	jobs        []string // that events of it are about
 	body        []byte
 }
 
@@ -78,7 +79,7 @@ func (p *packer) block(events []engine.Published) (b block, n int, err error) {
 		if err := p.add(b.first.Index, e); err != nil {
 			return b, 0, err
 		}
-		b.terms = p.note(b.terms, e.Event)
+		p.note(&b, e.Event)
 	}
 	b.last, b.count = events[n-1].ID, n
 	oldest := events[0].Event.At
@@ -112,14 +113,17 @@ func (p *packer) add(first uint64, e engine.Published) error {
 }
 
 // note adds the terms by which a block with an event is found.
-func (p *packer) note(terms []string, e *record.Event) []string {
+func (p *packer) note(b *block, e *record.Event) {
 	for _, by := range eventTerms(e) {
-		if by.text != "" && !p.seen[by] {
-			p.seen[by] = true
-			terms = append(terms, by.String())
+		if by.text == "" || p.seen[by] {
+			continue
+		}
+		p.seen[by] = true
+		b.terms = append(b.terms, by.String())
+		if by.kind == jobOf {
+			b.jobs = append(b.jobs, by.text)
 		}
 	}
-	return terms
 }
 
 // eventTerm is something that blocks are found by: that an event of them has it.

@@ -1,11 +1,12 @@
 package history
 
-// find says how rows of a table are found: those that have any of some terms,
-// and all of others, with keys from ≤ k < to. The newest come first.
+// find says how rows of a table are found: those that have any of some terms in
+// their columns, and of each group of other terms any, with keys from ≤ k < to.
+// The newest come first.
 type find struct {
 	table    string
 	any      []term // none: all rows
-	all      []string
+	groups   [][]string
 	from, to int64
 	limit    int
 }
@@ -37,7 +38,7 @@ var columns = [...][]string{
 // numbers are a term's, as many as it has columns.
 func (t term) numbers() []int64 { return []int64{t.a, t.b}[:len(columns[t.by])] }
 
-// terms are all that a row is found by that is in its columns.
+// numbered are all that a row is found by that is in its columns.
 func (r *row) numbered() []term {
 	span, state := int64(r.span), int64(r.state)
 	list := make([]term, 0, 7)

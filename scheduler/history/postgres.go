@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -149,9 +148,9 @@ func (*postgres) forget(*batch, string, []int64) error { return nil } // they ar
 // newest first.
 func (*postgres) find(f find) (string, []any) {
 	where, rest := "k >= ? AND k < ?", []any{f.from, f.to}
-	if len(f.all) > 0 {
-		where += " AND terms @> ?"
-		rest = append(rest, f.all)
+	for _, g := range f.groups {
+		where += " AND terms && ?"
+		rest = append(rest, g)
 	}
 	order := " ORDER BY k DESC LIMIT ?"
 	rest = append(rest, f.limit)
@@ -170,11 +169,4 @@ func (*postgres) find(f find) (string, []any) {
 		args = append(args, rest...)
 	}
 	return strings.Join(parts, " UNION ALL "), args
-}
-
-// unreachable says whether an error is of the connection, and not of what was
-// asked.
-func unreachable(err error) bool {
-	var e *pgconn.PgError
-	return !errors.As(err, &e)
 }

@@ -3,7 +3,7 @@ package history
 import "strings"
 
 func (*sqliteFile) find(f find) (string, []any) {
-	if len(f.any)+len(f.all) == 0 {
+	if len(f.any)+len(f.groups) == 0 {
 		return `SELECT k FROM ` + f.table + ` WHERE k >= ? AND k < ? ORDER BY k DESC LIMIT ?`, []any{f.from, f.to, f.limit}
 	}
 	name := f.table + "_terms"
@@ -11,26 +11,19 @@ func (*sqliteFile) find(f find) (string, []any) {
 		[]any{match(f), f.from, f.to, f.limit}
 }
 
-// match is a find as FTS5 reads it: ("j1z8" OR "j1z9") AND "wrefused".
+// match is a find as FTS5 reads it: ("j1z8" OR "j1z9") AND ("wrefused").
 func match(f find) string {
-	var b strings.Builder
+	groups := f.groups
 	if len(f.any) > 0 {
-		b.WriteByte('(')
-		for i, t := range f.any {
-			if i > 0 {
-				b.WriteString(" OR ")
-			}
-			b.WriteByte('"')
-			b.Write(t.text(nil))
-			b.WriteByte('"')
+		var any []string
+		for _, t := range f.any {
+			any = append(any, string(t.text(nil)))
 		}
-		b.WriteByte(')')
+		groups = append([][]string{any}, groups...)
 	}
-	for _, word := range f.all {
-		if b.Len() > 0 {
-			b.WriteString(" AND ")
-		}
-		b.WriteString(`"` + word + `"`)
+	parts := make([]string, len(groups))
+	for i, g := range groups {
+		parts[i] = `("` + strings.Join(g, `" OR "`) + `")`
 	}
-	return b.String()
+	return strings.Join(parts, " AND ")
 }

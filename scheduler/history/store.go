@@ -35,6 +35,8 @@ type dialect interface {
 	putBlock(b *batch, e block) error
 	// forget deletes the terms of rows that are deleted.
 	forget(b *batch, table string, keys []int64) error
+	// find selects the keys of rows.
+	find(f find) (query string, args []any)
 	// shared says whether other schedulers use the same history.
 	shared() bool
 }
@@ -50,6 +52,10 @@ type store struct {
 	prepared map[string]*sql.Stmt
 	packer   packer
 	names    cache
+
+	// Of those who read:
+	jobNames   lookup[string]
+	agentNames lookup[agent]
 
 	mu   sync.Mutex
 	mark mark // as of the last transaction

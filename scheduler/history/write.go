@@ -145,6 +145,11 @@ func (b *batch) events(events []engine.Published) error {
 		return err
 	}
 	for _, e := range blocks {
+		for _, job := range e.jobs { // so that patterns find it
+			if _, err := b.job(job); err != nil {
+				return err
+			}
+		}
 		if e.k, err = b.freeKey(e.k); err != nil {
 			return err
 		}
