@@ -50,6 +50,7 @@ func (s *Server) validate() []Problem {
 	c.count("limits.pending", s.Limits.Pending, 1, 10_000_000)
 	c.count("events.keep", s.Events.Keep, 1, 10_000_000)
 	c.count("finished.keep", s.Finished.Keep, 0, 10_000_000)
+	c.history(s.History)
 	c.choice("log.level", s.Log.Level, "debug", "info", "warn", "error")
 	c.choice("log.format", s.Log.Format, "text", "json")
 	return *c
@@ -99,6 +100,22 @@ func (c *checker) journal(j Journal) {
 	c.add(j.Credentials == "" || isZK, "journal.credentials", "are for a journal in ZooKeeper, and journal.url is %q", j.URL)
 	c.add(j.SessionTimeout.Std() >= time.Second && j.SessionTimeout.Std() <= time.Minute,
 		"journal.session_timeout", "is %s: it must be from 1s to 1m", j.SessionTimeout)
+}
+
+func (c *checker) history(h History) {
+	u, err := url.Parse(h.URL)
+	good := h.URL == "" || h.URL == NoHistory
+	if err == nil {
+		good = good || u.Scheme == "sqlite" && u.Host == "" && filepath.IsAbs(u.Path) && !strings.HasSuffix(u.Path, "/") || u.Scheme == "postgres" || u.Scheme == "postgresql"
+	}
+	c.add(good, "history.url", "%q is not a place for a history: write it as sqlite:///var/lib/perigee/history.db, postgres://user:password@host/database, or none", withoutPassword(h.URL))
+	const most = 10 * 365 * 24 * time.Hour
+	within := func(path string, d api.Duration) {
+		c.add(d.Std() >= time.Hour && d.Std() <= most, path, "is %s: it must be from 1h to %s", d, api.Duration(most))
+	}
+	within("history.keep", h.Keep)
+	within("history.events_keep", h.EventsKeep)
+	c.add(h.Size >= 64*api.MiB, "history.size", "is %s: it must be at least 64MiB", h.Size)
 }
 
 func (c *checker) master(s string) {

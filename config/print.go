@@ -24,9 +24,7 @@ func (s Server) Print(w io.Writer, o Origins) error {
 			name, indent = inner, "  "
 		}
 		value, origin := setting.format(&s), o.Of[setting.path]
-		if setting.secret() && value != "" {
-			value = "***"
-		}
+		value = setting.printable(value)
 		if value == "" && origin == "default" {
 			origin += ": " + setting.unset()
 		}

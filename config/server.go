@@ -28,6 +28,7 @@ type Server struct {
 	Limits   Limits   `yaml:"limits"`
 	Events   Events   `yaml:"events"`
 	Finished Finished `yaml:"finished"`
+	History  History  `yaml:"history"`
 	Log      Log      `yaml:"log"`
 }
 
@@ -98,6 +99,17 @@ type Finished struct {
 	Keep    int          `yaml:"keep" default:"50000" help:"Finished tasks in the live state, and finished runs likewise; beyond it the oldest go, even if a history does not have them yet, which is counted."`
 }
 
+// History is where what is finished is kept when it leaves the live state.
+type History struct {
+	URL        string       `yaml:"url" secret:"password" unset:"a file of this scheduler's own: beside the journal's directory, or /var/lib/perigee/history.db with a journal in ZooKeeper" help:"Where history is kept: sqlite:// and the absolute path of a file, which is this scheduler's alone; postgres://user:password@host/database for one that all schedulers share; none for no history."`
+	Keep       api.Duration `yaml:"keep" default:"4320h" help:"How long history keeps finished tasks, runs and deploys."`
+	EventsKeep api.Duration `yaml:"events_keep" default:"2160h" help:"How long history keeps events, audits of writes among them."`
+	Size       api.Bytes    `yaml:"size" default:"20GiB" help:"Most bytes that history has; beyond it the oldest tasks, runs and events go."`
+}
+
+// NoHistory is the URL of none.
+const NoHistory = "none"
+
 // Log is what the server writes to stderr.
 type Log struct {
 	Level  string `yaml:"level" default:"info" help:"Least level that is logged (debug, info, warn or error)."`
@@ -125,6 +137,17 @@ func (j Journal) Dir() string {
 		return ""
 	}
 	return u.Path
+}
+
+// HistoryURL is where history is kept, NoHistory when it is not.
+func (s *Server) HistoryURL() string {
+	switch _, _, inZooKeeper := s.Journal.ZooKeeper(); {
+	case s.History.URL != "":
+		return s.History.URL
+	case inZooKeeper:
+		return "sqlite:///var/lib/perigee/history.db"
+	}
+	return (&url.URL{Scheme: "sqlite", Path: filepath.Clean(s.Journal.Dir()) + "-history.db"}).String()
 }
 
 // Loopback says whether the API is reached from this machine alone.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,8 +33,32 @@ func (s setting) def() string   { return s.field.Tag.Get("default") }
 func (s setting) help() string  { return s.field.Tag.Get("help") }
 func (s setting) unset() string { return s.field.Tag.Get("unset") }
 
-// secret says that the value is not to be printed.
-func (s setting) secret() bool { return s.field.Tag.Get("secret") != "" }
+// printable is a value as it may be printed: without what is secret in it.
+func (s setting) printable(value string) string {
+	switch tag := s.field.Tag.Get("secret"); {
+	case tag == "" || value == "":
+		return value
+	case tag == "password":
+		return withoutPassword(value)
+	}
+	return "***"
+}
+
+// withoutPassword is a URL whose password is not told, wherever it has one.
+func withoutPassword(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "***"
+	}
+	if query := u.Query(); query.Has("password") {
+		query.Set("password", "***")
+		u.RawQuery = query.Encode()
+	}
+	if _, has := u.User.Password(); has {
+		u.User = url.User(u.User.Username() + ":***")
+	}
+	return strings.NewReplacer("%3A%2A%2A%2A", ":***", "%2A%2A%2A", "***").Replace(u.String())
+}
 
 // kind is the word for what a value is.
 func (s setting) kind() string {

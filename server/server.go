@@ -32,6 +32,7 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/gate"
+	"github.com/perigee-sched/perigee/scheduler/history"
 	"github.com/perigee-sched/perigee/scheduler/journal"
 	"github.com/perigee-sched/perigee/scheduler/lease"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
@@ -88,7 +89,7 @@ type process struct {
 	made     atomic.Pointer[engine.Engine] // the same, for who may ask before
 	gates    *gate.Runner
 	driver   atomic.Pointer[mesos.Driver] // of the last leadership
-	history  engine.History               // nil when none is kept
+	history  *history.History             // nil when none is kept
 	api      *apiserver.Server
 }
 
@@ -112,6 +113,9 @@ func (p *process) open(ctx context.Context) error {
 	if err := p.openJournal(ctx); err != nil {
 		return err
 	}
+	if err := p.openHistory(ctx); err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	executors := p.executors(sum)
 	p.connect(executors, nil) // for its figures, which are all 0
@@ -124,6 +128,11 @@ func (p *process) open(ctx context.Context) error {
 	}
 	if err := registry.Register(asked); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
+	}
+	if p.history != nil {
+		if err := registry.Register(historyCollector{p.history}); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
 	}
 	p.api, err = apiserver.New(apiserver.Options{
 		Scheduler: p.engine, Cluster: p.Config.Cluster, Version: Version,
@@ -183,7 +192,7 @@ func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options 
 			InstancesMost: p.Config.Limits.Instances, PendingMost: p.Config.Limits.Pending,
 			History: p.history != nil, FinishedFor: p.Config.Finished.KeepFor.Millis(),
 		},
-		History: p.history, Journal: p.journal, Lease: p.lease, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
+		History: p.recorder(), Journal: p.journal, Lease: p.lease, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
 		Features: p.features(), Now: p.Now,
 		Ask:     p.gates.Ask,
 		Connect: func(deliver engine.Deliver) engine.Driver { return p.connect(executors, deliver) },
@@ -225,6 +234,9 @@ func (p *process) run(ctx context.Context) error {
 	if p.engine.Standby() {
 		slices.Reverse(parts)
 	}
+	if p.history != nil { // the last to end, so that it has what the others did
+		parts = append([]Part{{"history", p.history.Run}}, parts...)
+	}
 	return RunParts(ctx, parts)
 }
 
@@ -236,6 +248,9 @@ func (p *process) close() error {
 	}
 	if p.binary != nil {
 		errs = append(errs, p.binary.Close())
+	}
+	if p.history != nil {
+		p.history.Close() // if Run did not
 	}
 	if p.journal != nil {
 		errs = append(errs, p.journal.Close())

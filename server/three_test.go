@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -90,6 +91,7 @@ func (s *several) config(zookeeper string) *config.Server {
 	c.Journal.URL, c.Journal.Credentials = "zk://"+zookeeper+s.chroot, "perigee:hush"
 	c.Journal.SessionTimeout = api.Duration(2 * time.Second)
 	c.Executor.Path, c.Defaults.User = os.Args[0], "nobody"
+	c.History.URL = "sqlite://" + filepath.Join(s.TempDir(), "history.db")
 	return c
 }
 

@@ -54,7 +54,8 @@ func (o schedulerOptions) arguments() []string {
 		args = append(args, "--journal-url", "file://"+o.directory)
 	} else {
 		args = append(args, "--journal-url", "zk://"+strings.Join(o.zookeepers, ",")+o.chroot,
-			"--journal-session-timeout", sessionTimeout.String(), "--journal-credentials", o.credentials, "--new-cluster")
+			"--journal-session-timeout", sessionTimeout.String(), "--journal-credentials", o.credentials, "--new-cluster",
+			"--history-url", "sqlite://"+filepath.Join(built.dir, o.name+"-history.db"))
 	}
 	if os.Geteuid() == 0 {
 		args = append(args, "--defaults-user", "nobody")

@@ -160,3 +160,24 @@ const (
 	finished = record.TaskState_TASK_STATE_FINISHED
 	failed   = record.TaskState_TASK_STATE_FAILED
 )
+
+// writeAll writes what waits and deletes what is too much, of a history that does
+// not run.
+func (s *scheduler) writeAll() {
+	s.p.Helper()
+	for more := true; more; {
+		n, err := s.write(s.p.Context())
+		require.NoError(s.p, err)
+		more, err = s.retain(s.p.Context())
+		require.NoError(s.p, err)
+		more = more || n > 0
+	}
+}
+
+func (s *scheduler) used() int64 {
+	s.p.Helper()
+	st := s.store.Load()
+	n, err := st.used(s.p.Context(), st)
+	require.NoError(s.p, err)
+	return n
+}

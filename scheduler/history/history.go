@@ -49,6 +49,8 @@ type History struct {
 	store   atomic.Pointer[store] // nil while it is not open
 	stats   stats
 
+	retainAt time.Time // Run's
+
 	mu     sync.Mutex
 	failed error // why the last attempt to write or open failed; nil when it did not
 	since  time.Time
@@ -156,7 +158,7 @@ const (
 // Run writes what is recorded until ctx ends, and what waits then, if that does
 // not take long. It returns an error when the history must not be used.
 func (h *History) Run(ctx context.Context) error {
-	defer h.close()
+	defer h.Close()
 	pause := leastPause
 	for ctx.Err() == nil {
 		wait, err := h.work(ctx)
@@ -220,8 +222,20 @@ func (h *History) work(ctx context.Context) (wait time.Duration, err error) {
 		return lookEvery, h.follow(ctx)
 	}
 	n, err := h.write(ctx)
-	if err != nil || n > 0 {
+	if err != nil {
 		return 0, err
+	}
+	if now := time.Now(); now.After(h.retainAt) {
+		more, err := h.retain(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if h.retainAt = now.Add(retainEvery); more {
+			h.retainAt, n = now, 1
+		}
+	}
+	if n > 0 {
+		return 0, nil
 	}
 	return tick, nil
 }
@@ -236,6 +250,7 @@ func (h *History) follow(ctx context.Context) error {
 	}
 	m := s.at()
 	h.queue.trim(place{m.name, m.through})
+	h.stats.noteCounts(ctx, s)
 	return nil
 }
 
@@ -278,8 +293,8 @@ func (h *History) tellAnew() {
 		"index", d.Index, "finished", len(d.Finished), "events", len(d.Events))
 }
 
-// close ends the use of the store. Nothing is read any more.
-func (h *History) close() {
+// Close ends the use of a history that does not run. Nothing is read any more.
+func (h *History) Close() {
 	if s := h.store.Swap(nil); s != nil {
 		if err := s.close(); err != nil {
 			h.Log.Warn("close the history", "error", err)

@@ -39,6 +39,10 @@ type dialect interface {
 	find(f find) (query string, args []any)
 	// shared says whether other schedulers use the same history.
 	shared() bool
+	// used is how many bytes are in use; vacuum gives back some of those that are
+	// not, beyond a bound or when they are many.
+	used(ctx context.Context, s *store) (int64, error)
+	vacuum(ctx context.Context, s *store, most int64) error
 }
 
 // store is an open history.

@@ -156,7 +156,7 @@ func (b *batch) events(events []engine.Published) error {
 		if err := b.putBlock(b, e); err != nil {
 			return fmt.Errorf("store events in history: %w", err)
 		}
-		b.add(eventsTable, 1, int64(len(e.body)+rowBytes+20*len(e.terms)))
+		b.add(eventsTable, 1, int64(len(e.body)+rowBytes))
 	}
 	newest := events[len(events)-1]
 	b.mark.event, b.mark.eventAt = newest.ID, newest.Event.At
@@ -255,7 +255,7 @@ func (b *batch) rows(k kind, rows []row) error {
 	return nil
 }
 
-func (r *row) bytes() int64 { return int64(len(r.body) + rowBytes + 10*len(r.terms)) }
+func (r *row) bytes() int64 { return int64(len(r.body) + rowBytes) }
 
 // there is a row that is stored.
 type there struct {
