@@ -88,6 +88,9 @@ type Rollout struct {
 	// Paused by whom and why, "" when it is not.
 	Paused bool   `json:"paused,omitempty"`
 	Pause  string `json:"pause,omitempty"`
+	// Failed says why it failed, where it is paused because of that: it goes on,
+	// or returns, when somebody says so.
+	Failed string `json:"failed,omitempty"`
 	// Back is the deploy that instances return to, or would; 0 when there is
 	// none. Cause is why they do.
 	Back  uint32 `json:"back,omitempty"`

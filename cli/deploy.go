@@ -83,7 +83,8 @@ new spec, until the deploy is over. Several jobs in a file are deployed one afte
 the other, in that order; if one fails, those before it are rolled back.
 
 The exit status tells how it ended: 0 succeeded, 10 failed, 11 rolled back,
-12 cancelled, 13 superseded, 124 not over after --timeout. Ctrl-C ends the
+12 cancelled, 13 superseded, 14 failed and standing still until somebody decides
+(update.on_failure: pause), 124 not over after --timeout. Ctrl-C ends the
 watching, not the deploy.`,
 		Example: `  perigee deploy checkout.yaml --stage prod --set githash=9f86d08 --message 'build 811'
   perigee deploy checkout.yaml --stage prod --set githash=9f86d08 --yes --timeout 30m --idempotency-key build-811`,

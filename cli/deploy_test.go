@@ -171,6 +171,28 @@ func TestDeploy_ExitStatuses(t *testing.T) {
 	}
 }
 
+// TestDeploy_StandsStill: a deploy that failed and neither goes on nor returns by
+// itself is not waited for, alone or in a group.
+func TestDeploy_StandsStill(t *testing.T) {
+	t.Parallel()
+	stands := underway()
+	stands.Rollout.Paused, stands.Rollout.Pause, stands.Rollout.Failed = true, "it failed: instance 1 failed once", "instance 1 failed once"
+	group := api.DeployGroup{ID: "g-1", State: api.DeployInProgress, Members: []api.DeployGroupEntry{{Job: "web/devel/hello", Deploy: 4, State: api.DeployInProgress}}}
+	r := answering(t, map[string]any{
+		"POST " + helloPath + "/deploys":         api.WrittenDeploy{Deploy: *underway(), Changed: true},
+		"GET " + helloPath + "/deploys/4":        underway(),
+		"GET " + helloPath + "/deploys/4/events": []*api.Deploy{underway(), stands},
+		"GET " + helloPath + "/tasks":            api.Page[api.Task]{},
+		"GET /v1/deploy-groups/g-1":              group,
+	})
+	for _, args := range [][]string{{"deploy", file(t, oneJob), "--stage", "devel"}, {"deploys", "web/devel/hello", "4", "--watch"}, {"groups", "g-1", "--watch"}} {
+		code, out, errs := r.run(args...)
+		require.Equal(t, 14, code, "%v: %s%s", args, out, errs)
+		require.Contains(t, errs, "error: deploy 4 of web/devel/hello has failed, and stands still: instance 1 failed once\n")
+		require.Contains(t, errs, "`perigee resume web/devel/hello --deploy` has it go on, `perigee cancel web/devel/hello` returns to deploy 3")
+	}
+}
+
 func ended1(s api.DeployState) string { return "deploy 4 of web/devel/hello " + ended(string(s)) }
 
 // TestDeploy_TimesOut: it says that the deploy goes on, and how to see it.

@@ -212,6 +212,9 @@ func (w *groupWatch) watch(ctx context.Context, d *api.Deploy) error {
 	if err != nil {
 		return err
 	}
+	if standsStill(end) {
+		return w.undecided(ctx, w.client, end)
+	}
 	w.worded = w.worded || watch.worded
 	w.say(fmt.Sprintf("deploy %d of %s %s%s", end.Number, end.Job, w.state(ended(string(end.State))), prefixed(": ", oneLine(end.Reason))))
 	return nil

@@ -15,8 +15,8 @@ import (
 // frameEvery bounds how often a terminal is written to.
 const frameEvery = 200 * time.Millisecond
 
-// deployWatch shows a deploy until it is over: on a terminal as a frame that is
-// drawn anew, elsewhere in lines.
+// deployWatch shows a deploy until it is over, or stands still because it failed:
+// on a terminal as a frame that is drawn anew, elsewhere in lines.
 type deployWatch struct {
 	*app
 	follow func(context.Context) iter.Seq2[*api.Deploy, error]
@@ -51,7 +51,7 @@ type told struct {
 	err    error
 }
 
-// run returns the deploy as it is once it is over.
+// run returns the deploy as it is once it is over, or stands still.
 func (w *deployWatch) run(ctx context.Context) (*api.Deploy, error) {
 	following, stop := context.WithCancel(ctx)
 	updates, ended := make(chan told), make(chan struct{})
@@ -87,7 +87,7 @@ func (w *deployWatch) run(ctx context.Context) (*api.Deploy, error) {
 				return nil, cmp.Or(ctx.Err(), t.err)
 			}
 			w.see(ctx, t)
-			if t.deploy != nil && t.deploy.State.Over() {
+			if t.deploy != nil && (t.deploy.State.Over() || standsStill(t.deploy)) {
 				return t.deploy, nil
 			}
 		case <-frames.C:

@@ -35,6 +35,9 @@ func (a *app) verdict(ctx context.Context, c *client.Client, end *api.Deploy, wo
 			return a.succeeded(end)
 		}
 	}
+	if standsStill(end) {
+		return a.undecided(ctx, c, end)
+	}
 	text := fmt.Sprintf("deploy %d of %s %s%s", end.Number, end.Job, ended(string(end.State)), prefixed(": ", oneLine(end.Reason)))
 	if !worded && end.State != api.DeploySuperseded && end.State != api.DeployCancelled {
 		if words := a.lastWords(ctx, c, end); len(words) > 0 {
@@ -45,6 +48,23 @@ func (a *app) verdict(ctx context.Context, c *client.Client, end *api.Deploy, wo
 	return &exitError{code: codeOfDeploy(end.State), err: errors.New(text)}
 }
 
+// standsStill says whether a deploy failed, and neither goes on nor returns until
+// somebody decides.
+func standsStill(d *api.Deploy) bool {
+	return !d.State.Over() && d.Rollout != nil && d.Rollout.Failed != ""
+}
+
+// undecided is the verdict of one that stands still.
+func (a *app) undecided(ctx context.Context, c *client.Client, d *api.Deploy) error {
+	text := fmt.Sprintf("deploy %d of %s has failed, and stands still: %s", d.Number, d.Job, oneLine(d.Rollout.Failed))
+	for _, line := range a.lastWords(ctx, c, d) {
+		text += "\n" + line
+	}
+	view := &rolloutView{app: a, deploy: d}
+	text += fmt.Sprintf("\n`perigee resume %s --deploy` has it go on%s", d.Job, view.undo())
+	return &exitError{code: codeStandsStill, err: errors.New(text)}
+}
+
 func (a *app) succeeded(end *api.Deploy) error {
 	if a.json() {
 		return nil
@@ -53,7 +73,11 @@ func (a *app) succeeded(end *api.Deploy) error {
 	if end.State == api.DeploySucceeded && end.Updated > 0 && end.Kind != api.DeployInPlace { // none are once a later one was begun
 		text += fmt.Sprintf(": %d of %d instances ready, in %s", end.Updated, end.Instances, a.took(&end.CreatedAt, end.EndedAt))
 	}
-	if reason := strings.TrimSuffix(oneLine(end.Reason), "."); reason != "" {
+	// "was rolled back by ann", not "was rolled back; rolled back by ann".
+	reason := strings.TrimSuffix(oneLine(end.Reason), ".")
+	if state, _ := strings.CutPrefix(ended(string(end.State)), "was "); strings.HasPrefix(reason, state+" by ") {
+		text += strings.TrimPrefix(reason, state)
+	} else if reason != "" {
 		text += "; " + reason
 	}
 	text += "."
@@ -94,7 +118,7 @@ func (a *app) lastWords(ctx context.Context, c *client.Client, d *api.Deploy) []
 	failed := fmt.Sprintf("  task %s of %s on %s %s", t.ID, nameOf(t), t.Host, t.State)
 	known := d.Reason
 	if d.Rollout != nil {
-		known += d.Rollout.Cause
+		known += d.Rollout.Cause + d.Rollout.Failed
 	}
 	if !strings.Contains(known, t.Message) {
 		failed += ": " + oneLine(said(t))

@@ -81,8 +81,8 @@ func (c *Client) writeDeploy(ctx context.Context, job, rest string, body any, o 
 	return writeJobAs[api.WrittenDeploy](ctx, c, jobWrite{method: http.MethodPost, job: job, rest: rest, body: body}, o)
 }
 
-// AwaitDeploy waits until a deploy is over, for at most wait (api.MaxWait), and
-// returns it as it is then.
+// AwaitDeploy waits until a deploy is over, or comes to stand still because it
+// failed, for at most wait (api.MaxWait), and returns it as it is then.
 func (c *Client) AwaitDeploy(ctx context.Context, job string, number uint32, wait time.Duration) (*api.Deploy, error) {
 	return getOfJob[api.Deploy](ctx, c, job, deployPath(number), url.Values{"wait": {wait.String()}})
 }

@@ -124,8 +124,8 @@ type deployOutput struct {
 	Body   api.Deploy
 }
 
-// getDeploy tells a deploy, at once or when it is over. With a condition it
-// waits for any change instead.
+// getDeploy tells a deploy, at once, or when it is over or has come to stand still
+// because it failed. With a condition it waits for any change instead.
 func (s *Server) getDeploy(ctx context.Context, in *getDeployInput) (*deployOutput, error) {
 	wait, err := in.duration()
 	if err != nil {
@@ -141,9 +141,14 @@ func (s *Server) getDeploy(ctx context.Context, in *getDeployInput) (*deployOutp
 	}
 	in.Number = strconv.FormatUint(uint64(d.Number), 10) // also where it was current
 	out, known := new(deployOutput), strings.TrimPrefix(in.IfNoneMatch, "W/")
+	stood, first := false, true // who asks of one that stands still waits for what comes of that
 	s.await(ctx, v, wait, func(v *engine.View) bool {
 		out, err = s.deployAsOf(v, in.DeployPath)
-		return err != nil || out.Body.State.Over() || known != "" && !out.matches(known)
+		stands := err == nil && out.Body.Rollout != nil && out.Body.Rollout.Failed != ""
+		if first || !stands {
+			stood, first = stands, false
+		}
+		return err != nil || out.Body.State.Over() || stands && !stood || known != "" && !out.matches(known)
 	})
 	if wait == 0 {
 		out, err = s.deployAsOf(v, in.DeployPath)

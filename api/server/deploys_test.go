@@ -15,6 +15,7 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/scheduler/core"
 )
 
 // site is a spec whose instances are ready as soon as they run; more is added
@@ -199,6 +200,15 @@ func TestDeploy_RolloutSaysHowFarItIs(t *testing.T) {
 	require.NotNil(t, job.LatestDeploy.Rollout)
 	require.Nil(t, job.LatestDeploy.Rollout.Progress)
 
+	for _, e := range []core.Event{core.Disconnected{Reason: "a test"}, core.Connecting{}} {
+		require.NoError(t, w.engine.Deliver(ctx, e))
+	}
+	w.eventually("the deadline counts from the subscription", func() bool {
+		d, err := w.Deploy(ctx, shop, 2)
+		require.NoError(t, err)
+		return d.Rollout.Deadline != nil && d.Rollout.Deadline.After(*r.Deadline)
+	})
+
 	paused, err := w.PauseDeploy(ctx, shop, 0, "lunch", client.WriteOptions{})
 	require.NoError(t, err)
 	require.True(t, paused.Rollout.Paused)
@@ -227,12 +237,26 @@ func TestDeploy_ThatFailsRollsBackAndTellsItsFailures(t *testing.T) {
 	require.Contains(t, d.Reason, "exited with status 3")
 	require.Contains(t, d.Reason, "back on deploy 1")
 	w.deploy(shop, strings.Replace(broken, `"retries":1`, `"retries":1,"on_failure":"pause"`, 1))
-	w.eventually("it is paused", func() bool {
-		d, err := w.Deploy(ctx, shop, 3)
-		require.NoError(t, err)
-		return d.Rollout.Paused && d.Rollout.Progress[0].Failures == 2 &&
-			strings.Contains(d.Rollout.Progress[0].Message, "exited with status 3")
-	})
+	d, err := w.AwaitDeploy(ctx, shop, 3, patience)
+	require.NoError(t, err)
+	require.Equal(t, api.DeployInProgress, d.State)
+	require.True(t, d.Rollout.Paused)
+	require.Contains(t, d.Rollout.Failed, "instance 0 failed 2 times (1 tolerated): exited with status 3")
+	require.Equal(t, "it failed: "+d.Rollout.Failed, d.Rollout.Pause)
+	require.Equal(t, 2, d.Rollout.Progress[0].Failures)
+	require.Contains(t, d.Rollout.Progress[0].Message, "exited with status 3")
+	again, err := w.AwaitDeploy(ctx, shop, 3, 10*time.Millisecond)
+	require.NoError(t, err)
+	require.NotEmpty(t, again.Rollout.Failed, "who asks of one that stands still waits")
+	_, err = w.CancelDeploy(ctx, shop, 3, "", client.WriteOptions{})
+	require.NoError(t, err)
+	require.Equal(t, api.DeployCancelled, w.over(shop, 3, api.DeployCancelled).State)
+	_, err = w.PauseDeploy(ctx, shop, w.deploy(shop, site(`"command": "./slow"`)).Number, "it failed: no", client.WriteOptions{})
+	require.NoError(t, err)
+	byHand, err := w.Deploy(ctx, shop, 4)
+	require.NoError(t, err)
+	require.True(t, byHand.Rollout.Paused)
+	require.Empty(t, byHand.Rollout.Failed, "a person's reason is no failure")
 }
 
 func TestDeploy_CanaryIsPromotedAndAsksItsGate(t *testing.T) {

@@ -3,7 +3,6 @@ package server
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/core"
@@ -126,11 +125,11 @@ func (g *going) tell() *api.Rollout {
 	out := &api.Rollout{
 		Phase: api.RolloutPhase(name(phases, int32(rec.Phase))), Strategy: g.update.Strategy,
 		Step: g.step + 1, Steps: len(g.targets), StepName: step.Name, Target: g.target(),
-		Paused: rec.Paused, Pause: rec.PauseReason, Back: rec.Back, Cause: rec.Cause,
+		Paused: rec.Paused, Pause: rec.PauseReason, Failed: core.PausedByFailure(rec), Back: rec.Back, Cause: rec.Cause,
 		Deadline: moment(g.deadline(step)), Until: moment(g.until(step)),
 	}
 	if g.update.Pulse > 0 && !g.returning() {
-		out.PulseUntil = moment(rec.PulseAt + g.update.Pulse.Millis())
+		out.PulseUntil = moment(g.since(rec.PulseAt) + g.update.Pulse.Millis())
 	}
 	out.Waits = g.waits(step)
 	out.Progress = make([]api.InstanceProgress, len(g.slots))
@@ -147,29 +146,39 @@ func (g *going) held() string {
 	case g.returning() || g.rec.Phase == record.RolloutPhase_ROLLOUT_PHASE_KEEPING:
 	case g.rec.Paused:
 		return "paused " + g.rec.PauseReason
-	case pulse > 0 && time.Now().UnixMilli() >= g.rec.PulseAt+pulse.Millis():
+	case pulse > 0 && g.rec.PulseMissed:
 		return fmt.Sprintf("no pulse for %s", pulse)
 	}
 	return ""
 }
 
 // deadline is when the deploy fails, Unix ms, if nothing comes; 0 when it does
-// not. After a failover core gives it longer.
+// not.
 func (g *going) deadline(step api.Step) int64 {
 	rec, patience := g.rec, g.update.Deadline.Millis()
 	switch {
 	case g.held() != "":
-	case g.returning():
-		return rec.ProgressAt + patience
 	case rec.Phase == record.RolloutPhase_ROLLOUT_PHASE_GATE && step.Checks != nil && step.Checks.Gate != nil:
-		return rec.GateAt + step.Checks.Gate.Deadline.Millis()
+		return g.since(rec.GateAt) + step.Checks.Gate.Deadline.Millis()
+	case g.v.Leads && !g.v.Observed.Subscribed: // nothing is seen to progress
+	case g.returning():
+		return g.since(rec.ProgressAt) + patience
 	case rec.Phase != record.RolloutPhase_ROLLOUT_PHASE_MOVING:
 	case rec.SettledFirst != 0:
-		return rec.SettledFirst + step.Bake.Millis() + patience
+		return g.since(rec.SettledFirst) + step.Bake.Millis() + patience
 	default:
-		return max(rec.ProgressAt, rec.StepAt, rec.PulseAt) + patience
+		return g.since(max(rec.ProgressAt, rec.StepAt)) + patience
 	}
 	return 0
+}
+
+// since is when time began to count for the deploy: nothing could be seen before
+// the leader was subscribed. A standby knows of that only when it was elected.
+func (g *going) since(at int64) int64 {
+	if g.v.Leads {
+		return max(at, g.v.Observed.SubscribedAt)
+	}
+	return max(at, g.v.Leader().GetElectedAt())
 }
 
 // until is when a bake, or the time in which the old set is kept, ends.

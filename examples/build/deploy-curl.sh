@@ -33,12 +33,14 @@ esac
 number=$(field number)
 echo "deploy $number of $job, for $BUILD_TAG"
 
-# The answer comes when the deploy is over, or after five minutes.
+# The answer comes when the deploy is over, or stands still because it failed
+# (update.on_failure: pause), or after five minutes.
 state=$(field state)
-while [ "$state" = in_progress ] || [ "$state" = rolling_back ]; do
+while { [ "$state" = in_progress ] || [ "$state" = rolling_back ]; } && [ -z "$(field failed)" ]; do
 	curl -sS -f -o "$answer" --retry 10 --retry-delay 3 --retry-connrefused "$deploys/$number?wait=5m"
 	state=$(field state)
 done
 reason=$(field reason)
+[ -n "$reason" ] || reason=$(field failed)
 echo "deploy $number of $job: $state${reason:+: $reason}"
 [ "$state" = succeeded ]

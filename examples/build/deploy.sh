@@ -40,6 +40,7 @@ case $status in
 11) echo "The deploy has failed, and the version before runs again." ;;
 12) echo "Somebody has cancelled the deploy; the version before runs again." ;;
 13) echo "A later deploy has taken over." ;;
+14) echo "The deploy has failed, and stands still until somebody decides." ;;
 124 | 130) echo "The deploy goes on, without anybody watching." ;;
 *) echo "It was not deployed." ;;
 esac

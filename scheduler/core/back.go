@@ -2,10 +2,24 @@ package core
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
+
+// failedPause begins the reason of a deploy's pause that a failure is answered
+// with. Those of users begin with who they are.
+const failedPause = "it failed: "
+
+// PausedByFailure is why a deploy failed that stands still since, until somebody
+// decides; "" when it does not.
+func PausedByFailure(rec *record.Rollout) string {
+	if cause, failed := strings.CutPrefix(rec.PauseReason, failedPause); rec.Paused && failed {
+		return cause
+	}
+	return ""
+}
 
 // failDeploy answers a failure as the job's policy says.
 func (c *Core) failDeploy(r *rollout, cause string) {
@@ -14,7 +28,7 @@ func (c *Core) failDeploy(r *rollout, cause string) {
 	case r.rec.Resumed:
 		c.pauseAgain(r, cause)
 	case r.update.OnFailure == api.FailurePauses:
-		c.pauseDeploy(r, "it failed: "+cause)
+		c.pauseDeploy(r, failedPause+cause)
 	case r.returns():
 		c.beginReturn(r, deployRolledBack, cause)
 	case r.update.OnFailure == api.FailureRollsBack && !r.rec.AllAtOnce && !r.rec.OneByOne:
