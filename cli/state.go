@@ -19,7 +19,7 @@ func (a *app) stateCommand() *cobra.Command {
 		Use: "state", Short: "Back the whole state up, look at backups, and restore them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(a.backupCommand(), a.inspectCommand())
+	c.AddCommand(a.backupCommand(), a.inspectCommand(), a.restoreCommand())
 	return c
 }
 

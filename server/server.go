@@ -21,7 +21,6 @@ import (
 	"os"
 	"os/user"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -198,7 +197,7 @@ func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options 
 		Connect: func(deliver engine.Deliver) engine.Driver { return p.connect(executors, deliver) },
 		Elected: core.Elected{
 			Scheduler: fmt.Sprintf("%s/%d", host, os.Getpid()), Address: p.url, Version: Version,
-			Incarnation: strings.ToLower(rand.Text()[:4]), Secret: secret(),
+			Incarnation: newIncarnation(), Secret: secret(),
 		},
 	}
 }

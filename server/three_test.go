@@ -50,7 +50,10 @@ type process struct {
 	err   error
 }
 
-func beginSeveral(t *testing.T, n int) *several {
+func beginSeveral(t *testing.T, n int) *several { return beginLasting(t, n, 10*time.Millisecond) }
+
+// beginLasting is beginSeveral where tasks last for some time; for ever when 0.
+func beginLasting(t *testing.T, n int, tasks time.Duration) *several {
 	t.Helper()
 	zooKeeper.Server(t)
 	s := &several{T: t, chroot: zooKeeper.Chroot(t)}
@@ -58,7 +61,7 @@ func beginSeveral(t *testing.T, n int) *several {
 	o := devcluster.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Ephemeral: true, AllocationInterval: 50 * time.Millisecond, Logger: quiet}
 	for range 3 {
 		o.Agents = append(o.Agents, devcluster.AgentOptions{Resources: "cpus:100;mem:100000;disk:100000",
-			Simulated: &devcluster.Simulation{Duration: 10 * time.Millisecond}})
+			Simulated: &devcluster.Simulation{Duration: tasks}})
 	}
 	cluster, err := devcluster.Open(o)
 	require.NoError(t, err)

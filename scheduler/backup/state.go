@@ -90,6 +90,18 @@ func (s *State) Records(prefix string) iter.Seq2[string, []byte] {
 	}
 }
 
+// Decoded are all records of the types that this version knows, and that can be
+// decoded.
+func (s *State) Decoded() iter.Seq2[string, record.Message] {
+	return func(yield func(string, record.Message) bool) {
+		for key, value := range s.Records("") {
+			if m, err := record.Decode(key, value); err == nil && m != nil && !yield(key, m) {
+				return
+			}
+		}
+	}
+}
+
 func (s *State) keys() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		s.records.Scan(func(key string, _ []byte) bool { return yield(key) })

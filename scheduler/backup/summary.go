@@ -195,8 +195,14 @@ func Verify(s *State) error {
 	if s.Cluster() == nil {
 		return fmt.Errorf("there is no record %q: this is not the state of a cluster that a scheduler ever led", record.KeyCluster)
 	}
+	_, err := s.Load(core.Config{})
+	return err
+}
+
+// Load returns a core with the state.
+func (s *State) Load(c core.Config) (*core.Core, error) {
 	var problem error
-	_, err := core.Load(core.Config{}, func(yield func(string, core.Record) bool) {
+	loaded, err := core.Load(c, func(yield func(string, core.Record) bool) {
 		for key, value := range s.Records("") {
 			m, err := record.Decode(key, value)
 			if err != nil {
@@ -208,5 +214,5 @@ func Verify(s *State) error {
 			}
 		}
 	})
-	return cmp.Or(problem, err)
+	return loaded, cmp.Or(problem, err)
 }

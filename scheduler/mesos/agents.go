@@ -1,11 +1,7 @@
 package mesos
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"time"
 
@@ -55,35 +51,10 @@ func (s *session) agents(ctx context.Context) error {
 	}
 }
 
-// maxAgents bounds the answer to GET_AGENTS, in bytes.
-const maxAgents = 256 << 20
-
 func (d *Driver) getAgents(ctx context.Context, address string) (agents core.Agents, err error) {
-	body, err := (&master.Call{Type: master.Call_GET_AGENTS}).Marshal()
+	response, err := d.operate(ctx, address, master.Call_GET_AGENTS)
 	if err != nil {
-		return agents, fmt.Errorf("GET_AGENTS: %w", err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/api/v1", bytes.NewReader(body))
-	if err != nil {
-		return agents, fmt.Errorf("GET_AGENTS: %w", err)
-	}
-	request.Header.Set("Content-Type", protobufType)
-	request.Header.Set("Accept", protobufType)
-	answer, err := d.http.Do(request)
-	if err != nil {
-		return agents, fmt.Errorf("GET_AGENTS: %w", err)
-	}
-	defer answer.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(answer.Body, maxAgents))
-	if err != nil {
-		return agents, fmt.Errorf("GET_AGENTS: %w", err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return agents, fmt.Errorf("GET_AGENTS was answered %s: %s", answer.Status, b[:min(len(b), 200)])
-	}
-	var response master.Response
-	if err := response.Unmarshal(b); err != nil {
-		return agents, fmt.Errorf("GET_AGENTS: %w", err)
+		return agents, err
 	}
 	return coreAgents(response.GetGetAgents(), d.o.Framework.Role), nil
 }

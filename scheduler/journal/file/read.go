@@ -51,6 +51,22 @@ func read(ctx context.Context, dir string, o Options, apply journal.Applier) err
 	return j.readOnly(ctx, apply)
 }
 
+// Read does what the function Read does, for who has the journal open.
+func (j *Journal) Read(ctx context.Context, apply journal.Applier) error {
+	exists, err := checkLayout(j.dir)
+	if err == nil && !exists {
+		err = ErrNoJournal
+	}
+	if err == nil {
+		reader := &Journal{dir: j.dir, log: j.log}
+		err = reader.readOnly(ctx, apply)
+	}
+	if err != nil {
+		return fmt.Errorf("read journal %s: %w", j.dir, err)
+	}
+	return nil
+}
+
 // readOnly is what lead does as long as it changes nothing.
 func (j *Journal) readOnly(ctx context.Context, apply journal.Applier) error {
 	if _, err := readEpoch(j.dir); err != nil {

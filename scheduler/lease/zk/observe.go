@@ -73,7 +73,7 @@ func (l *Lease) observeOn(ctx context.Context, s *zookeeper.Session) error {
 			return err
 		}
 		for again := false; !again; {
-			members, err := l.read(s, candidates, present)
+			members, err := read(s, candidates, present)
 			if errors.Is(err, zk.ErrNoNode) {
 				break // who was there has gone meanwhile
 			}
@@ -126,8 +126,37 @@ func (l *Lease) setMembers(all []lease.Member) {
 	l.changed = make(chan struct{})
 }
 
+// Living are the schedulers that live, or were alive less than a session ago; whoever
+// asks is none of them.
+func Living(ctx context.Context, client *zookeeper.Client) ([]lease.Member, error) {
+	for {
+		s, err := client.Session(ctx)
+		if err != nil {
+			return nil, err
+		}
+		members, err := living(s)
+		if err == nil || !errors.Is(err, zk.ErrNoNode) && !zookeeper.Passing(err) || ctx.Err() != nil {
+			return members, err
+		}
+	}
+}
+
+func living(s *zookeeper.Session) ([]lease.Member, error) {
+	var names [2][]string
+	for i, above := range []string{electionNode, membersNode} {
+		stat, err := s.Exists(above)
+		if err == nil && stat != nil {
+			names[i], err = s.Children(above)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return read(s, names[0], names[1])
+}
+
 // read returns the members, candidates first, in their order.
-func (l *Lease) read(s *zookeeper.Session, candidates, present []string) ([]lease.Member, error) {
+func read(s *zookeeper.Session, candidates, present []string) ([]lease.Member, error) {
 	told := map[string]lease.Member{}
 	for _, id := range present {
 		b, _, err := s.Get(membersNode + "/" + id)
