@@ -28,6 +28,7 @@ func (t *Translator) Subscribe(s core.Subscribe) *scheduler.Call {
 // Subscribed begins a subscription; the offers of the last one are void.
 func (t *Translator) Subscribed(framework string) {
 	t.session.driver.offers.clear()
+	clear(t.session.asked)
 	t.session.launcher = newLauncher(framework, t.session.driver.o)
 }
 
@@ -38,6 +39,17 @@ func (t *Translator) Call(c core.Call) (*scheduler.Call, error) { return t.sessi
 // Agents is what core is told of the master's list of agents.
 func (t *Translator) Agents(list *master.Response_GetAgents) core.Agents {
 	return coreAgents(list, t.session.driver.o.Framework.Role)
+}
+
+// AgentsDue says whether the master is to be asked for its agents soon, once for
+// each time that there is a reason.
+func (t *Translator) AgentsDue() bool {
+	select {
+	case <-t.session.agentsDue:
+		return true
+	default:
+		return false
+	}
 }
 
 // Event is what core is told of a message; nil when nothing.

@@ -72,19 +72,6 @@ func (w *world) addAgent(i int) {
 	a.start()
 }
 
-// knownAgents is what GET_AGENTS would say.
-func (w *world) knownAgents() core.Agents {
-	var list core.Agents
-	for i, a := range w.agents {
-		if id := w.model.AgentID(a.name); id != "" {
-			list.Agents = append(list.Agents, core.Agent{ID: id, Host: "host-" + a.name, URL: "http://" + a.name + ":5051",
-				Attributes: core.Attributes{{Name: "rack", Value: fmt.Sprintf("r%d", i%4)}, {Name: "zone", Value: fmt.Sprintf("z%d", i%2)}},
-				Total:      agentTotal, Active: a.up})
-		}
-	}
-	return list
-}
-
 // start starts the agent's process, which finds its executors again.
 func (a *agent) start() {
 	a.w.trace("agent %s starts", a.name)

@@ -28,17 +28,18 @@ func (s *schedulerProcess) write() bool {
 	s.append = &appending{readys: s.decided[:n:n], entry: &entry{epoch: s.epoch, index: s.index + 1}}
 	s.decided = s.decided[n:]
 	s.append.entry.merge(s.append.readys)
-	if len(s.append.entry.writes) == 0 {
+	if len(s.append.entry.writes)+len(s.append.entry.events) == 0 {
 		s.release(true)
 	}
 	return true
 }
 
-// merge takes the writes of a few steps; of a record, the last.
+// merge takes the writes of a few steps, of a record the last, and their events.
 func (e *entry) merge(readys []core.Ready) {
 	at := map[string]int{}
 	e.left = map[string]bool{}
 	for _, r := range readys {
+		e.events = append(e.events, r.Events...)
 		for _, m := range r.Finished {
 			e.left[record.KeyOf(m)] = true
 		}

@@ -27,11 +27,12 @@ type checks struct {
 	runs    map[string][]string // by request: runs it started
 	removed map[string]bool     // keys of runs that went with their jobs in the step that began them
 	steered map[string]bool     // jobs that users changed in this entry
+	events  eventChecks
 }
 
 func newChecks(w *world) *checks {
 	return &checks{w: w, specs: map[string]*specRead{}, runs: map[string][]string{}, removed: map[string]bool{}, steered: map[string]bool{},
-		crons: newCronChecks(), tasks: newTaskChecks(), leaders: newLeaderChecks(), offers: newOfferChecks(), deploys: newDeployChecks()}
+		crons: newCronChecks(), tasks: newTaskChecks(), leaders: newLeaderChecks(), offers: newOfferChecks(), deploys: newDeployChecks(), events: newEventChecks()}
 }
 
 const recentLines = 60
@@ -94,6 +95,8 @@ func (c *checks) written(key string, before, after core.Record) {
 	switch after := after.(type) {
 	case nil:
 		switch old := before.(type) {
+		case *record.Task:
+			delete(c.events.tasks, old.Id)
 		case *record.Job:
 			c.w.sees("job removed")
 			c.jobGone(old)
@@ -108,6 +111,7 @@ func (c *checks) written(key string, before, after core.Record) {
 		c.rolloutWritten(old, after)
 	case *record.Task:
 		old, _ := before.(*record.Task)
+		c.events.written = append(c.events.written, after)
 		c.taskWritten(old, after)
 	case *record.Deploy:
 		old, _ := before.(*record.Deploy)
@@ -161,6 +165,7 @@ func (c *checks) entryWritten() {
 		c.proved(t)
 	}
 	c.liveTasks()
+	c.timelinesTold()
 	c.tasks.next()
 	clear(c.steered)
 }

@@ -52,6 +52,9 @@ func (c *checks) gap() string {
 	if gap == "" {
 		gap = c.ghosts(running)
 	}
+	if gap == "" {
+		gap = c.agentsAtRest()
+	}
 	for _, j := range c.w.journal.jobs() {
 		if gap != "" {
 			return gap

@@ -43,6 +43,7 @@ var sights = []string{
 	"KILL lost", "KILL sent again", "launch not answered 202",
 	"offer rescinded", "offer rescinded with its ACCEPT under way", "launch withheld, its offer is gone", "launch dropped, its offer is gone",
 	"agent restarts", "agent becomes unreachable", "agent returns after it was unreachable",
+	"agent lost", "agent joins again", "agents not listed", "agents listed that are not back",
 	"agent deactivated", "agent drained", "agent gone", "agent set up anew",
 	"task unreachable", "unreachable task returns", "unreachable task replaced", "replaced task returns and is killed",
 	"history stands still", "finished record goes", "finished record left to history",

@@ -163,7 +163,7 @@ func (s *schedulerProcess) arrived(e model.SchedulerEvent) {
 		id := e.Event.Subscribed.FrameworkID.Value
 		s.translator.Subscribed(id)
 		s.inbox = append(s.inbox, core.Subscribed{FrameworkID: id, Master: "master:5050"})
-		s.inbox = append(s.inbox, s.w.knownAgents())
+		s.listAgents()
 		return
 	case scheduler.Event_ERROR:
 		s.w.sees("subscription taken over by another scheduler")
@@ -175,6 +175,9 @@ func (s *schedulerProcess) arrived(e model.SchedulerEvent) {
 		return
 	}
 	s.w.checks.heard(s, event)
+	if s.translator.AgentsDue() {
+		s.listAgents()
+	}
 	if removed, ok := event.(core.AgentRemoved); ok {
 		s.w.gaveUp(removed.Agent)
 	}

@@ -34,6 +34,7 @@ type journal struct {
 type entry struct {
 	epoch, index uint64
 	writes       []core.Write
+	events       []*record.Event
 	left         map[string]bool // keys of records that go, and are left to history
 }
 
@@ -103,6 +104,9 @@ func (j *journal) append(e *entry) verdict {
 	}
 	for i, wr := range e.writes {
 		j.w.checks.written(wr.Key, before[i], wr.Record)
+	}
+	for _, event := range e.events {
+		j.w.checks.told(event)
 	}
 	j.w.checks.entryWritten()
 	return committed

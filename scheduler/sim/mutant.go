@@ -12,7 +12,7 @@ import (
 type Mutant string
 
 // The mutants: of the order of effects, of leading, of appends, of tasks, of
-// crons and runs, of deploys.
+// crons and runs, of histories, of agents and events, of deploys.
 const (
 	MutantNone Mutant = ""
 
@@ -47,6 +47,11 @@ const (
 
 	MutantHistoryAhead Mutant = "finished work goes before histories have it"
 
+	MutantStaleList    Mutant = "a list of agents undoes what came after it"
+	MutantNotBack      Mutant = "agents that are not back yet are left out"
+	MutantForgetAgents Mutant = "agents are forgotten after a failover"
+	MutantEventOrder   Mutant = "events of a task out of order"
+
 	MutantReadyEarly Mutant = "ready without a health check"
 	MutantStopEarly  Mutant = "a deploy stops what serves before its replacement does"
 	MutantNoReturn   Mutant = "a deploy that is rolled back stays wanted"
@@ -57,7 +62,7 @@ var Mutants = []Mutant{MutantCallEarly, MutantAcknowledge, MutantAckUnwritten, M
 	MutantNoFence, MutantSubscribe, MutantDeadline, MutantStaleMemory, MutantReuseIDs, MutantNewFramework, MutantBlindRetry, MutantReleaseUnknown,
 	MutantLaunchAgain, MutantForgetStrays, MutantForgetKillAgain, MutantNoDrain, MutantNoReconcile, MutantNeverAck, MutantHoard,
 	MutantCronLate, MutantCronBack, MutantCronEarly, MutantCronPassed, MutantForgetFailures,
-	MutantHistoryAhead, MutantReadyEarly, MutantStopEarly, MutantNoReturn}
+	MutantHistoryAhead, MutantStaleList, MutantNotBack, MutantForgetAgents, MutantEventOrder, MutantReadyEarly, MutantStopEarly, MutantNoReturn}
 
 // broken is what a mutant keeps beside a leadership.
 type broken struct {
@@ -86,6 +91,15 @@ func (b *broken) heard(s *schedulerProcess, events []core.Event) []core.Event {
 				}
 			}
 		})
+	case MutantStaleList:
+		return slices.DeleteFunc(slices.Clone(events), func(e core.Event) bool { _, ok := e.(core.ListingAgents); return ok })
+	case MutantNotBack:
+		events = slices.Clone(events)
+		for i, e := range events {
+			if list, ok := e.(core.Agents); ok {
+				events[i] = core.Agents{Agents: list.Agents}
+			}
+		}
 	case MutantCronEarly:
 		return slices.DeleteFunc(slices.Clone(events), func(e core.Event) bool { _, ok := e.(core.ClockBehind); return ok })
 	}
@@ -126,6 +140,8 @@ func (b *broken) stepped(s *schedulerProcess, events []core.Event, r *core.Ready
 		b.launchAgain(s, events, r)
 	case MutantCronLate:
 		b.decideLate(s, r)
+	case MutantEventOrder:
+		b.disorder(r)
 	default:
 		b.rewrite(s, r)
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"iter"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -67,6 +68,21 @@ func (b *broken) firstKill(c core.Call) bool {
 	return first
 }
 
+// disorder exchanges two events of a task.
+func (b *broken) disorder(r *core.Ready) {
+	last := map[string]int{}
+	for i, e := range r.Events {
+		if !strings.HasPrefix(e.Type, "task.") {
+			continue
+		}
+		if k, ok := last[e.Task]; ok {
+			r.Events[k], r.Events[i] = r.Events[i], r.Events[k]
+			return
+		}
+		last[e.Task] = i
+	}
+}
+
 func (b *broken) decideLate(s *schedulerProcess, r *core.Ready) {
 	late := b.late
 	b.late = nil
@@ -127,6 +143,10 @@ func (b *broken) records(s *schedulerProcess) iter.Seq2[string, core.Record] {
 			case *record.Job:
 				if s.w.opts.Mutant == MutantCronPassed && m.DecidedThrough != 0 {
 					m.DecidedThrough = max(m.DecidedThrough, s.wall().Unix())
+				}
+			case *record.Agent:
+				if s.w.opts.Mutant == MutantForgetAgents {
+					continue
 				}
 			case *record.Run:
 				if s.w.opts.Mutant == MutantForgetFailures {

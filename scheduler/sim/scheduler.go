@@ -45,7 +45,8 @@ type leadership struct {
 	stream    model.StreamID    // 0 while not subscribed
 	late      *mesosevent.Event // that was on the way
 	uuid      string
-	reconnect bool // Connecting is due
+	listing   listing // of agents
+	reconnect bool    // Connecting is due
 
 	inbox   []core.Event // arrived, not yet stepped
 	decided []core.Ready // not durable

@@ -46,6 +46,7 @@ type world struct {
 	inactive   map[*agent]bool
 	users      *users
 	checks     *checks
+	lists      *rand.Rand // of agents: what they draw from
 	histories  *histories
 	timers     timers
 	calm       bool // no more faults, no more work
@@ -101,6 +102,7 @@ func Run(opts Options) (failure error) {
 	w.checks = newChecks(w)
 	w.journal = newJournal(w)
 	w.histories = newHistories(w)
+	w.lists = rand.New(rand.NewPCG(opts.Seed, 1<<62))
 	w.election = &election{w: w}
 	w.users = newUsers(w)
 	defer func() {
@@ -377,6 +379,8 @@ func (w *world) store(e model.Store) {
 	records := w.registry
 	if e.Agent != "" {
 		records = w.byName[e.Agent].records
+	} else {
+		w.checks.registered(e.Key, e.Value)
 	}
 	if e.Value == nil {
 		delete(records, e.Key)
