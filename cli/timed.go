@@ -80,8 +80,11 @@ func (a *app) skipHealthCommand() *cobra.Command {
 	var off bool
 	c := &cobra.Command{
 		Use: "skip-health JOB --for TIME", Short: "Have a service's health checks count for nothing for a time", Args: cobra.ExactArgs(1),
-		Long: `Has the health checks of a service count for nothing for a time: no instance is
-ended because of them, and those that run count as ready. --off ends that.`,
+		Long: `Has the health checks of a service count for nothing for a time: instances that
+run count as ready, and tasks that start meanwhile have no check, also later. A task
+that runs already has the check that it was started with: fails that too often in a
+row, its executor ends it as ever, once, and the one that follows has none. --off ends
+that.`,
 		Example:           "  perigee skip-health web/prod/checkout --for 30m\n  perigee skip-health web/prod/checkout --off",
 		ValidArgsFunction: a.completeJobs(api.KindService),
 		RunE: func(cmd *cobra.Command, args []string) error {

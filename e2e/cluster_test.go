@@ -81,7 +81,7 @@ type scheduler struct {
 
 // startScheduler starts a scheduler with a journal of its own.
 func (c *cluster) startScheduler(ctx context.Context, name string, more ...string) (*scheduler, error) {
-	name = again(name)
+	name = program.Again(name)
 	framework := fmt.Sprintf("e2e-%d-%s", os.Getpid(), name)
 	s := &scheduler{cluster: c, name: name, framework: framework, args: append([]string{"scheduler", "--config", os.DevNull,
 		"--mesos-master", c.master, "--mesos-framework-name", framework, "--mesos-failover-timeout", "10m",

@@ -33,7 +33,7 @@ func startDev(t *testing.T, dir, listen string) (*program.Process, string) {
 func TestDev(t *testing.T) {
 	needsOwnCluster(t)
 	t.Parallel()
-	dir := filepath.Join(built.dir, again("dev"))
+	dir := filepath.Join(built.dir, program.Again("dev"))
 	dev, url := startDev(t, dir, "127.0.0.1:0")
 	t.Cleanup(func() { _ = dev.Cmd.Process.Signal(syscall.SIGINT) }) // when the test failed early
 	w := see(t, url)

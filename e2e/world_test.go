@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -65,24 +63,7 @@ func see(t *testing.T, url string) *world {
 	c, err := client.New(url, client.WithActor("tester"), client.WithPatience(20*time.Second))
 	require.NoError(t, err)
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
-	return &world{T: t, Client: c, ctx: ctx, url: url, team: again(name[max(0, len(name)-58):]), witness: newWitness(t)}
-}
-
-var taken = struct {
-	sync.Mutex
-	times map[string]int
-}{times: map[string]int{}}
-
-// again is a name that was not taken before: a test that is run more than once
-// (-count) finds nothing that it left behind.
-func again(name string) string {
-	taken.Lock()
-	defer taken.Unlock()
-	taken.times[name]++
-	if n := taken.times[name]; n > 1 {
-		return fmt.Sprintf("%s-%d", name, n)
-	}
-	return name
+	return &world{T: t, Client: c, ctx: ctx, url: url, team: program.Again(name[max(0, len(name)-58):]), witness: newWitness(t)}
 }
 
 func (w *world) removeAll() {

@@ -67,7 +67,7 @@ func TestBad_Journal(t *testing.T) {
 			says:   func(s *stored) []string { return []string{s.chroot + "/epoch", "missing"} }},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
-			o := schedulerOptions{name: "bad-" + bad.name, cluster: "north", chroot: "/fault/bad/" + bad.name,
+			o := schedulerOptions{name: "bad-" + bad.name, cluster: "north", chroot: program.Again("/fault/bad/" + bad.name),
 				zookeepers: zktest.Addresses(servers), credentials: credentials, master: "127.0.0.1:1"}
 			s := store(t, o)
 			if bad.change != nil {

@@ -3,13 +3,15 @@ package fault
 import (
 	"testing"
 	"time"
+
+	"github.com/perigee-sched/perigee/e2e/program"
 )
 
 // TestFaults has one fault after the other happen to the same schedulers, while
 // users write, a cron fires and consumers follow. After each there is an audit.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, needsZooKeeper(t), "/fault/north")
+	w := newWorld(t, needsZooKeeper(t), program.Again("/fault/north"))
 	for _, fault := range []struct {
 		name string
 		of   func(*world)

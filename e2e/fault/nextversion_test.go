@@ -22,17 +22,18 @@ const noveltyKey = "novelty"
 // nextVersion builds the scheduler that comes after this one: its records have
 // one more field, which it fills in whatever it writes, and there is one more
 // type of record. Its source is this one's with a few lines changed as a
-// developer would, and what is generated from the .proto file generated anew.
+// developer would, and what is generated from the .proto files generated anew.
 func nextVersion(t *testing.T) (perigee string) {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
-	dir := filepath.Join(built.dir, "next")
+	dir := filepath.Join(built.dir, program.Again("next"))
 	n := &changedSource{T: t, root: root, dir: filepath.Join(dir, "source"), replaced: map[string]string{}}
 	for _, message := range []string{"Cluster", "Job", "Deploy", "Run", "Task"} {
-		n.change("scheduler/record/record.proto", "message "+message+" {\n", "message "+message+" {\n  string novelty = 1000;\n")
+		head := "message " + message + " {\n"
+		n.change(n.fileWith(protoFiles, head), head, head+"  string novelty = 1000;\n")
 	}
-	n.change("scheduler/record/record.proto", "message Leader {\n", "message Novelty {\n  uint64 elections = 1;\n}\n\nmessage Leader {\n")
+	n.change(n.fileWith(protoFiles, "message Leader {\n"), "message Leader {\n", "message Novelty {\n  uint64 elections = 1;\n}\n\nmessage Leader {\n")
 	n.generate()
 	for _, of := range []string{"t", "r"} {
 		n.change("scheduler/record/clone.go", "c.unknownFields = "+of+".unknownFields\n", "c.unknownFields, c.Novelty = "+of+".unknownFields, "+of+".Novelty\n")
@@ -96,11 +97,40 @@ func (c *Core) countElection() {
 }
 `
 
+// protoFiles are those of the records.
+const protoFiles = "scheduler/record/*.proto"
+
 // changedSource is source in which some files stand for others.
 type changedSource struct {
 	*testing.T
 	root, dir string
 	replaced  map[string]string // path of the file by that of the one it stands for
+}
+
+// fileWith is the file of a pattern that has a text.
+func (c *changedSource) fileWith(pattern, part string) string {
+	c.Helper()
+	for _, file := range c.files(pattern) {
+		text, err := os.ReadFile(filepath.Join(c.root, file))
+		require.NoError(c, err)
+		if strings.Contains(string(text), part) {
+			return file
+		}
+	}
+	require.FailNow(c, "the next version cannot be made", "no %s has %q", pattern, part)
+	return ""
+}
+
+func (c *changedSource) files(pattern string) (files []string) {
+	c.Helper()
+	paths, err := filepath.Glob(filepath.Join(c.root, pattern))
+	require.NoError(c, err)
+	for _, path := range paths {
+		file, err := filepath.Rel(c.root, path)
+		require.NoError(c, err)
+		files = append(files, file)
+	}
+	return files
 }
 
 // change replaces a text that is there once.
@@ -124,11 +154,15 @@ func (c *changedSource) add(file, text string) {
 	c.replaced[filepath.Join(c.root, file)] = to
 }
 
-// generate makes Go of the changed .proto file, in a module of its own with no
-// more in it than that takes.
+// generate makes Go of the .proto files, in a module of its own with no more in
+// it than that takes.
 func (c *changedSource) generate() {
 	c.Helper()
-	for _, name := range []string{"go.mod", "go.sum", "scheduler/record/gen/generate.go", "scheduler/record/gen/main.go"} {
+	protos := c.files(protoFiles)
+	for _, name := range append([]string{"go.mod", "go.sum", "scheduler/record/gen/generate.go", "scheduler/record/gen/main.go"}, protos...) {
+		if c.replaced[filepath.Join(c.root, name)] != "" {
+			continue
+		}
 		text, err := os.ReadFile(filepath.Join(c.root, name))
 		require.NoError(c, err)
 		to := filepath.Join(c.dir, name)
@@ -136,7 +170,9 @@ func (c *changedSource) generate() {
 		require.NoError(c, os.WriteFile(to, text, 0o644))
 	}
 	require.NoError(c, program.Command(c.dir, append(os.Environ(), "GOWORK=off"), "go", "run", "./scheduler/record/gen"))
-	const generated = "scheduler/record/record.pb.go"
-	c.replaced[filepath.Join(c.root, generated)] = filepath.Join(c.dir, generated)
-	delete(c.replaced, filepath.Join(c.root, "scheduler/record/record.proto")) // only what is made of it is built
+	for _, file := range protos { // only what is made of them is built
+		generated := strings.TrimSuffix(file, ".proto") + ".pb.go"
+		c.replaced[filepath.Join(c.root, generated)] = filepath.Join(c.dir, generated)
+		delete(c.replaced, filepath.Join(c.root, file))
+	}
 }

@@ -117,7 +117,7 @@ func executorKilled(w *world) {
 // end, and waits until it has.
 func (w *world) holdRun(name string) (ends func()) {
 	w.Helper()
-	gate := filepath.Join(built.dir, "gate-"+w.whole.Name()+"-"+name)
+	gate := filepath.Join(built.dir, program.Again("gate-"+w.whole.Name()+"-"+name))
 	key, before := "gated-"+name, len(w.effectsOf(gated))
 	eventually(w.T, "the run starts", func() error {
 		return w.anyone(func(ctx context.Context, s *scheduler) error {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/e2e/program"
 	"github.com/perigee-sched/perigee/scheduler/record"
 	"github.com/perigee-sched/perigee/scheduler/zookeeper/zktest"
 )
@@ -23,7 +24,7 @@ import (
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	needsCluster(t)
-	server, err := zktest.Start(filepath.Join(built.dir, "zookeeper-upgrade"), zktest.Options{})
+	server, err := zktest.Start(filepath.Join(built.dir, program.Again("zookeeper-upgrade")), zktest.Options{})
 	zktest.Require(t, err)
 	t.Cleanup(server.Close)
 	begun := time.Now()

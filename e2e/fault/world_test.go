@@ -14,6 +14,7 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/e2e/program"
 	"github.com/perigee-sched/perigee/scheduler/zookeeper/zktest"
 )
 
@@ -62,7 +63,7 @@ func newWorld(t *testing.T, zookeeper []*zktest.Server, chroot string) *world {
 func (w *world) begin() {
 	w.Helper()
 	w.answers = &answers{at: map[string]time.Time{}}
-	w.effects = effects(filepath.Join(built.dir, "effects-"+w.Name()))
+	w.effects = effects(filepath.Join(built.dir, program.Again("effects-"+w.Name())))
 	require.NoError(w, os.WriteFile(string(w.effects), nil, 0o666))
 	require.NoError(w, os.Chmod(string(w.effects), 0o666)) // whatever the umask: tasks run as others
 	for _, s := range w.schedulers {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // Process is one that tests started.
@@ -60,6 +61,23 @@ func (p *Process) End(ctx context.Context, s os.Signal) error {
 		_ = p.Cmd.Process.Kill()
 		return fmt.Errorf("%v did not end on %v", p.Cmd.Args, s)
 	}
+}
+
+var taken = struct {
+	sync.Mutex
+	times map[string]int
+}{times: map[string]int{}}
+
+// Again is a name that was not taken before in this process: a test that is run
+// more than once (-count) finds nothing that it left behind.
+func Again(name string) string {
+	taken.Lock()
+	defer taken.Unlock()
+	taken.times[name]++
+	if n := taken.times[name]; n > 1 {
+		return fmt.Sprintf("%s-%d", name, n)
+	}
+	return name
 }
 
 // Environment is that of this process without what is about other schedulers.
