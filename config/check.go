@@ -62,6 +62,8 @@ func (c *checker) access(s *Server) {
 	c.add(a.Mode != "" || s.API.Loopback() || !address(s.API.Listen, true), "access.mode",
 		"must be said, since others than this machine reach api.listen, %s: token, or open if all who reach it may do everything", s.API.Listen)
 	c.choice("access.reads", a.Reads, "open", "authenticated", "team")
+	_, err := a.ProxyNetworks()
+	c.add(err == nil, "access.proxies", "%v: write them as 10.0.0.8, 10.1.0.0/16", err)
 	c.add(a.InitCode == "" || len(a.InitCode) >= 20, "access.init_code", "must have at least 20 characters: who guesses it may do everything")
 }
 

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -42,7 +44,29 @@ type API struct {
 type Access struct {
 	Mode     string `yaml:"mode" unset:"open, on loopback; elsewhere it must be said" help:"Who may use the API: token is whoever shows a token or is vouched for by access.oidc, see docs/security.md; open is everyone, who may do everything."`
 	Reads    string `yaml:"reads" default:"team" help:"Who may read where access.mode is token: team is who has a role in the job's team and stage; authenticated is who has one anywhere; open is everyone. What tasks have written to their sandboxes always takes a role in the team and stage."`
+	Proxies  string `yaml:"proxies" unset:"none" help:"Proxies in front of the API, as addresses or networks separated by commas: 10.0.0.8, 10.1.0.0/16. They alone are believed when they say in X-Forwarded-For for whom they ask."`
 	InitCode string `yaml:"init_code" secret:"true" unset:"a random one, which the leading scheduler logs while there is no token" help:"Code that perigee token init makes the first token with; the same for all schedulers, at least 20 characters."`
+}
+
+// ProxyNetworks are the networks of Proxies.
+func (a Access) ProxyNetworks() ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, text := range strings.Split(a.Proxies, ",") {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(text)
+			if addrErr != nil {
+				return nil, fmt.Errorf("%q is no address and no network", text)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
 }
 
 // Tokens says whether callers must show who they are.

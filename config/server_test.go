@@ -159,6 +159,7 @@ func TestServerValues(t *testing.T) {
 			[]string{"", "a", ":5050", "a:0", "a:5050/", "http://a:5050", "zk://a:2181", "zk://a/mesos", "zk:///mesos"}},
 		"api-listen":     {[]string{":0", "127.0.0.1:7300", "[::]:7300", "localhost:80"}, []string{"", "localhost", "a:b", "a:99999", "http://a:1"}},
 		"access-mode":    {[]string{"open", "token"}, []string{"closed"}},
+		"access-proxies": {[]string{"", "10.0.0.8", "10.0.0.8, 10.1.0.0/16,::1"}, []string{"proxy", "10.0.0.0/99", "10.0.0.8 10.0.0.9"}},
 		"access-reads":   {[]string{"open", "team", "authenticated"}, []string{"", "all"}},
 		"api-public-url": {[]string{"", "http://a", "https://a:1/x"}, []string{"a:1", "ftp://a", "http://"}},
 		"journal-url": {[]string{"file:///x", "zk://a:1/x", "zk://a:1,b:2/x/y"},

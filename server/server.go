@@ -149,7 +149,8 @@ func (p *process) access() *apiserver.Access {
 	if !c.Tokens() {
 		return nil
 	}
-	return &apiserver.Access{Reads: c.Reads, InitCodeKnown: c.InitCode != ""}
+	proxies, _ := c.ProxyNetworks() // was checked
+	return &apiserver.Access{Reads: c.Reads, Proxies: proxies, InitCodeKnown: c.InitCode != ""}
 }
 
 // connect makes the driver of a leadership.

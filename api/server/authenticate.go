@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 type Access struct {
 	// Reads: ReadsOpen, ReadsAuthenticated or ReadsTeam.
 	Reads string
+	// Proxies are believed when they say for whom they ask.
+	Proxies []netip.Prefix
 	// OIDC knows those for whom an issuer vouches; nobody is when nil.
 	OIDC Verifier
 	// InitCodeKnown: whoever has configured this scheduler knows InitCode, which
@@ -58,11 +61,12 @@ func errShown() *problem { return unauthorized("unauthorized", "the token is not
 
 // authenticate finds out who a request is from.
 func (s *Server) authenticate(r *http.Request) (*caller, *problem) {
-	from := clientOf(r)
+	peer := s.fromPeer(r)
+	from := s.clientOf(r, peer)
 	if s.Access == nil {
-		return &caller{free: true, from: from, Principal: access.Principal{Name: from}}, nil
+		return &caller{free: true, peer: peer, from: from, Principal: access.Principal{Name: from}}, nil
 	}
-	c := &caller{reads: s.Access.Reads, from: from}
+	c := &caller{reads: s.Access.Reads, peer: peer, from: from}
 	token, ok := bearer(r.Header)
 	switch {
 	case !ok:

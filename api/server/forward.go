@@ -59,6 +59,9 @@ func (s *Server) toLeader(next http.Handler) http.Handler {
 		}
 		leader, self := s.Scheduler.Leader(), s.Scheduler.Status().Address
 		refuse := func(format string, args ...any) {
+			if !s.tells(r) {
+				format, args = notPassedOn, nil
+			}
 			newProblem(http.StatusServiceUnavailable, format, args...).kind("unavailable").retryAfter(1).write(w)
 		}
 		target, err := url.Parse(leader)
@@ -75,6 +78,15 @@ func (s *Server) toLeader(next http.Handler) http.Handler {
 			s.forward(w, r, target, self)
 		}
 	})
+}
+
+// notPassedOn is all that strangers are told.
+const notPassedOn = "this cannot be passed on to the scheduler that leads; nothing was changed"
+
+// tells says whether who sends a request may know of schedulers who leads.
+func (s *Server) tells(r *http.Request) bool {
+	c, p := s.authenticate(r)
+	return p == nil && s.seen(c)
 }
 
 // forward has the leader answer. A write is answered once this scheduler shows
@@ -94,14 +106,19 @@ func (s *Server) forward(w *response, r *http.Request, leader *url.URL, self str
 			p.SetURL(leader)
 			p.SetXForwarded()
 			p.Out.Header.Set(api.HeaderForwardedBy, self)
-			if p.Out.Header.Get(api.HeaderActor) == "" {
-				p.Out.Header.Set(api.HeaderActor, clientOf(r))
+			client := s.clientOf(r, false)
+			if s.Access == nil && p.Out.Header.Get(api.HeaderActor) == "" {
+				p.Out.Header.Set(api.HeaderActor, client)
 			}
+			s.prove(p.Out, client)
 			for _, checked := range []string{"Origin", "Sec-Fetch-Site"} { // by around, and not for the leader's address
 				p.Out.Header.Del(checked)
 			}
 		},
 		ModifyResponse: func(answer *http.Response) error {
+			if answer.Header.Get(api.HeaderRole) != "" { // else who asks is not told
+				s.tellRole(w)
+			}
 			for _, ours := range []string{api.HeaderRole, api.HeaderLeader, "X-Content-Type-Options"} {
 				answer.Header.Del(ours)
 			}
@@ -136,15 +153,10 @@ func (s *Server) notForwarded(w *response, r *http.Request, leader *url.URL, err
 	case errors.As(err, &dial) && dial.Op == "dial", r.Method == http.MethodGet, r.Method == http.MethodHead:
 		p = newProblem(http.StatusServiceUnavailable, "the leader, %s, cannot be reached from here: %v; nothing was changed", leader, err).
 			kind("unavailable").retryAfter(1)
+		if !s.tells(r) {
+			p.Detail = notPassedOn
+		}
 	}
 	s.Log.Info("a request could not be passed on to the leader", "leader", leader.String(), "method", r.Method, "path", r.URL.Path, "error", err)
 	p.write(w)
-}
-
-// clientOf names who sends a request, where it does not say.
-func clientOf(r *http.Request) string {
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		return host
-	}
-	return r.RemoteAddr
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type world struct {
 	mesos   *mesos
 	options server.Options
 	api     *httptest.Server
+	heard   atomic.Pointer[func(http.Header)]
 }
 
 // begin starts a world; change may change how the API is served.

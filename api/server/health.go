@@ -23,9 +23,19 @@ func (s *Server) alive(w http.ResponseWriter, _ *http.Request) {
 // ready says whether this scheduler can do its part: it leads, can write and is
 // subscribed to a Mesos master, or it stands by, has read the journal and knows a leader to
 // pass writes on to.
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	v, leader := s.Scheduler.View(), s.Scheduler.Leader()
+	seen := s.seen(callerOf(r.Context()))
+	answer := func(is api.Readiness) {
+		if !seen {
+			is.Leader, is.Master = "", ""
+		}
+		answerJSON(w, is)
+	}
 	notReady := func(format string, args ...any) {
+		if !seen {
+			format, args = "this scheduler is not ready; who shows a token is told why", nil
+		}
 		newProblem(http.StatusServiceUnavailable, format, args...).kind("not-ready").retryAfter(1).write(w)
 	}
 	switch {
@@ -36,7 +46,7 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	case v.Leads && !v.Observed.Subscribed:
 		notReady("this scheduler is not subscribed to a Mesos master")
 	case v.Leads:
-		answerJSON(w, api.Readiness{Ready: true, Master: v.Observed.Master})
+		answer(api.Readiness{Ready: true, Master: v.Observed.Master})
 	case !s.Scheduler.Standby():
 		last := "nobody leads yet"
 		if l := v.Leader(); l != nil {
@@ -48,7 +58,7 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	case leader == "":
 		notReady("this scheduler stands by, and %s", nobodyLeads(s.Scheduler.Status()))
 	default:
-		answerJSON(w, api.Readiness{Ready: true, Role: api.RoleStandby, Leader: leader})
+		answer(api.Readiness{Ready: true, Role: api.RoleStandby, Leader: leader})
 	}
 }
 

@@ -131,6 +131,7 @@ func (s *Server) askScheduler(ctx context.Context, address string) (*api.Schedul
 	if err != nil {
 		return nil, err
 	}
+	s.prove(r, "")
 	answer, err := s.peers.RoundTrip(r)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("it does not answer within %s", askSchedulerTimeout)

@@ -32,11 +32,17 @@ type pair struct {
 	storage  *memory.Storage
 	election *leases.Election
 	all      []*world
+	access   *server.Access
 }
 
 func beginPair(t *testing.T) (leader, standby *world, p *pair) {
 	t.Helper()
-	p = &pair{T: t, storage: new(memory.Storage), election: new(leases.Election)}
+	return beginPairWith(t, nil)
+}
+
+func beginPairWith(t *testing.T, access *server.Access) (leader, standby *world, p *pair) {
+	t.Helper()
+	p = &pair{T: t, storage: new(memory.Storage), election: new(leases.Election), access: access}
 	leader = p.start()
 	leader.eventually("it leads", leader.engine.Leads)
 	standby = p.start()
@@ -44,18 +50,26 @@ func beginPair(t *testing.T) (leader, standby *world, p *pair) {
 	return leader, standby, p
 }
 
+// overhear has hear told the headers of all requests, of a world of a pair.
+func (w *world) overhear(hear func(http.Header)) { w.heard.Store(&hear) }
+
 func (p *pair) start() *world {
 	p.Helper()
 	w := &world{TB: p.T, storage: p.storage}
 	var handler atomic.Pointer[http.Handler]
-	w.api = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { (*handler.Load()).ServeHTTP(rw, r) }))
+	w.api = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if hear := w.heard.Load(); hear != nil {
+			(*hear)(r.Header)
+		}
+		(*handler.Load()).ServeHTTP(rw, r)
+	}))
 	w.url = w.api.URL
 	w.mesos = newMesos(p.T)
 	w.engine = engine.New(engine.Options{
 		Journal: p.storage.Open(), Lease: p.election.Open(w.url), Caller: w.mesos, EventsKeep: 1000,
-		Elected: core.Elected{Scheduler: w.url, Address: w.url, Incarnation: "i1"},
+		Elected: core.Elected{Scheduler: w.url, Address: w.url, Incarnation: "i1", Secret: []byte("of " + w.url)},
 	})
-	s, err := server.New(server.Options{Scheduler: w.engine, Cluster: "test", Log: slog.New(slog.DiscardHandler)})
+	s, err := server.New(server.Options{Scheduler: w.engine, Cluster: "test", Access: p.access, InitCode: "code of " + w.url, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(p, err)
 	h := s.Handler()
 	handler.Store(&h)
