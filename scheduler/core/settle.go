@@ -34,7 +34,7 @@ const (
 )
 
 // restored says whether the state is not settled yet.
-func (c *Core) restored() bool { return c.cluster.Unsettled }
+func (c *Core) restored() bool { return c.cluster.GetUnsettled() }
 
 // lastTask is asked for after all others; no task is ever called so.
 func (c *Core) lastTask() string { return c.cluster.Incarnation + "-all-told" }
