@@ -1,7 +1,6 @@
 package core
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/perigee-sched/perigee/scheduler/record"
@@ -36,7 +35,8 @@ func (s *census) listing() { s.gone = map[string]bool{} }
 // stop forgets what was to be told: the next subscription begins with a list.
 func (s *census) stop() { s.gone, s.joining, s.leaving = nil, nil, nil }
 
-// counted compares the master's list with what was told.
+// counted compares the master's list, which the pool has taken in, with what was
+// told.
 func (c *Core) counted(list Agents) {
 	if !c.mesos.subscribed {
 		return
@@ -44,21 +44,21 @@ func (c *Core) counted(list Agents) {
 	s := &c.census
 	gone := s.gone
 	s.stop()
-	here := make(map[string]bool, len(list.Agents)+len(list.Recovered))
 	for _, a := range list.Agents {
-		here[a.ID] = true
 		if s.known[a.ID] == nil && !gone[a.ID] {
 			s.joining = append(s.joining, a)
 		}
 	}
+	recovered := make(map[string]bool, len(list.Recovered))
 	for _, id := range list.Recovered {
-		here[id] = true
+		recovered[id] = true
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.known)) {
-		if !here[id] {
+	for id := range s.known {
+		if a := c.pool.agents[id]; (a == nil || !a.listed) && !recovered[id] {
 			s.leaving = append(s.leaving, id)
 		}
 	}
+	slices.Sort(s.leaving)
 	c.count()
 }
 
