@@ -68,7 +68,7 @@ func within(dir string, roots ...string) bool {
 // other.
 func TestImports(t *testing.T) {
 	adapters := []string{"scheduler/journal/file", "scheduler/journal/memory", "scheduler/journal/zk", "scheduler/lease/memory",
-		"scheduler/lease/static", "scheduler/lease/zk", "scheduler/mesos", "scheduler/gate", "scheduler/history"}
+		"scheduler/lease/static", "scheduler/lease/zk", "scheduler/mesos", "scheduler/gate", "scheduler/history", "scheduler/webhook"}
 	// The simulation plays the driver's part, with the driver's own messages.
 	mayNameAdapters := []string{"server", "cli", "scheduler/sim"}
 	for dir, s := range sources(t) {
@@ -93,7 +93,7 @@ func TestImports(t *testing.T) {
 				require.True(t, within(dir, mayNameAdapters...), "%s imports %s: only the server names adapters", dir, to)
 			}
 			if within(to, "scheduler/engine") {
-				require.True(t, within(dir, "server", "cli", "api/server", "scheduler/history"), "%s imports %s", dir, to)
+				require.True(t, within(dir, "server", "cli", "api/server", "scheduler/history", "scheduler/webhook"), "%s imports %s", dir, to)
 			}
 		}
 	}

@@ -49,6 +49,7 @@ func (s *Server) validate() []Problem {
 	c.count("limits.instances", s.Limits.Instances, 1, api.MaxInstances)
 	c.count("limits.pending", s.Limits.Pending, 1, 10_000_000)
 	c.count("events.keep", s.Events.Keep, 1, 10_000_000)
+	c.webhooks(s.Webhooks)
 	c.count("finished.keep", s.Finished.Keep, 0, 10_000_000)
 	c.history(s.History)
 	c.choice("log.level", s.Log.Level, "debug", "info", "warn", "error")
@@ -65,6 +66,16 @@ func (c *checker) access(s *Server) {
 	_, err := a.ProxyNetworks()
 	c.add(err == nil, "access.proxies", "%v: write them as 10.0.0.8, 10.1.0.0/16", err)
 	c.add(a.InitCode == "" || len(a.InitCode) >= 20, "access.init_code", "must have at least 20 characters: who guesses it may do everything")
+}
+
+func (c *checker) webhooks(w Webhooks) {
+	c.choice("webhooks.private_targets", w.PrivateTargets, "allow", "refuse")
+	_, err := w.Networks()
+	c.add(err == nil, "webhooks.allowed_networks", "%v", err)
+	c.url("webhooks.proxy", w.Proxy)
+	c.duration("webhooks.retry_for", w.RetryFor, time.Second)
+	c.count("webhooks.per_team", w.PerTeam, 0, 10_000)
+	c.count("webhooks.most", w.Most, 0, 10_000)
 }
 
 func (c *checker) executor(e Executor) {

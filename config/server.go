@@ -29,6 +29,7 @@ type Server struct {
 	Defaults Defaults `yaml:"defaults"`
 	Limits   Limits   `yaml:"limits"`
 	Events   Events   `yaml:"events"`
+	Webhooks Webhooks `yaml:"webhooks"`
 	Finished Finished `yaml:"finished"`
 	History  History  `yaml:"history"`
 	Log      Log      `yaml:"log"`
@@ -115,6 +116,51 @@ type Limits struct {
 // Events says how many events are kept.
 type Events struct {
 	Keep int `yaml:"keep" default:"100000" help:"Events kept for consumers of the event stream to resume from."`
+}
+
+// Webhooks says how events are told to those who subscribed.
+type Webhooks struct {
+	PrivateTargets  string       `yaml:"private_targets" default:"allow" help:"Whether events may be sent to addresses that are not public: allow or refuse. It is asked of the address that a name resolves to, each time. Link-local addresses, those of clouds' metadata, and multicast are refused in any case."`
+	AllowedNetworks string       `yaml:"allowed_networks" unset:"none" help:"Networks that events may be sent to whatever they are, separated by commas, as 10.20.0.0/16,fd00:1::/32."`
+	Proxy           string       `yaml:"proxy" unset:"none" help:"HTTP proxy that events are sent through, as http://proxy:3128; variables of the environment are not looked at. The proxy connects to consumers then, and has to refuse what must not be reached."`
+	RetryFor        api.Duration `yaml:"retry_for" default:"72h" help:"How long it is tried to deliver an event before it becomes a dead letter."`
+	PerTeam         int          `yaml:"per_team" default:"100" help:"Most webhooks of one team."`
+	Most            int          `yaml:"most" default:"1000" help:"Most webhooks of all teams."`
+}
+
+// RefusePrivate says whether only public addresses may be sent to.
+func (w Webhooks) RefusePrivate() bool { return w.PrivateTargets == "refuse" }
+
+// Networks are those of AllowedNetworks. A configuration that was checked has
+// nothing else there.
+func (w Webhooks) Networks() ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for _, text := range strings.Split(w.AllowedNetworks, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		if address, err := netip.ParseAddr(text); err == nil {
+			text = netip.PrefixFrom(address, address.BitLen()).String()
+		}
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a network: write it as 10.20.0.0/16", text)
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
+}
+
+// ProxyURL is Proxy as a URL, nil when there is none.
+func (w Webhooks) ProxyURL() *url.URL {
+	if w.Proxy == "" {
+		return nil
+	}
+	u, err := url.Parse(w.Proxy)
+	if err != nil {
+		return nil // a configuration that was checked has none that is none
+	}
+	return u
 }
 
 // Finished says how long what is finished stays in the live state.

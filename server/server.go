@@ -20,7 +20,6 @@ import (
 	"net"
 	"os"
 	"os/user"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +34,7 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/journal"
 	"github.com/perigee-sched/perigee/scheduler/lease"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
+	"github.com/perigee-sched/perigee/scheduler/webhook"
 	"github.com/perigee-sched/perigee/scheduler/zookeeper"
 )
 
@@ -87,6 +87,7 @@ type process struct {
 	engine   *engine.Engine
 	made     atomic.Pointer[engine.Engine] // the same, for who may ask before
 	gates    *gate.Runner
+	webhooks *webhook.Runner
 	driver   atomic.Pointer[mesos.Driver] // of the last leadership
 	history  *history.History             // nil when none is kept
 	api      *apiserver.Server
@@ -133,7 +134,11 @@ func (p *process) open(ctx context.Context) error {
 			return fmt.Errorf("register metrics: %w", err)
 		}
 	}
+	if err := p.openWebhooks(registry); err != nil {
+		return err
+	}
 	p.api, err = apiserver.New(apiserver.Options{
+		Webhooks:  p.webhooks,
 		Scheduler: p.engine, Cluster: p.Config.Cluster, Version: Version,
 		// Not by its name: what is built or installed later has another checksum.
 		Executor: fmt.Sprintf("/proc/self/fd/%d", p.binary.Fd()),
@@ -190,11 +195,13 @@ func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options 
 			Overhead: executors.Overhead(), DefaultUser: p.Config.Defaults.User,
 			ReplaceAfter: p.Config.Defaults.UnreachableReplaceAfter.Millis(), FinishedKeep: p.Config.Finished.Keep,
 			InstancesMost: p.Config.Limits.Instances, PendingMost: p.Config.Limits.Pending,
+			WebhooksPerTeam: p.Config.Webhooks.PerTeam, WebhooksMost: p.Config.Webhooks.Most,
 			History: p.history != nil, FinishedFor: p.Config.Finished.KeepFor.Millis(),
 		},
 		History: p.recorder(), Journal: p.journal, Lease: p.lease, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
 		Features: p.features(), Now: p.Now,
 		Ask:     p.gates.Ask,
+		Leaving: func(ctx context.Context) { p.webhooks.Leave(ctx) },
 		Connect: func(deliver engine.Deliver) engine.Driver { return p.connect(executors, deliver) },
 		Elected: core.Elected{
 			Scheduler: fmt.Sprintf("%s/%d", host, os.Getpid()), Address: p.url, Version: Version,
@@ -226,13 +233,13 @@ func (p *process) run(ctx context.Context) error {
 	}
 	listener := p.listener
 	p.listener = nil // Run closes it
-	parts := []Part{
-		{"gates", p.gates.Run},
-		{"engine", p.engine.Run},
-		{"api", func(ctx context.Context) error { return p.api.Run(ctx, listener) }},
-	}
+	api := Part{"api", func(ctx context.Context) error { return p.api.Run(ctx, listener) }}
+	// Webhooks end before the engine, through which they save how far they are.
+	parts := []Part{{"gates", p.gates.Run}, {"engine", p.engine.Run}, {"webhooks", p.webhooks.Run}}
 	if p.engine.Standby() {
-		slices.Reverse(parts)
+		parts = append([]Part{api}, parts...)
+	} else {
+		parts = append(parts, api)
 	}
 	if p.history != nil { // the last to end, so that it has what the others did
 		parts = append([]Part{{"history", p.history.Run}}, parts...)

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
@@ -35,7 +36,9 @@ func TestDocs_ExamplesAreAnsweredAsShown(t *testing.T) {
 	w := begin(t, func(w *world) { w.options.InitCode = "the code of the log" })
 	text, err := os.ReadFile(docs)
 	require.NoError(t, err)
-	ids := map[string]string{}
+	consumer := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "thank you") }))
+	t.Cleanup(consumer.Close)
+	ids := map[string]string{documentedConsumer: consumer.URL}
 	var whole bytes.Buffer
 	rest, n := string(text), 0
 	for at := example.FindStringSubmatchIndex(rest); at != nil; at = example.FindStringSubmatchIndex(rest) {
@@ -59,6 +62,9 @@ func TestDocs_ExamplesAreAnsweredAsShown(t *testing.T) {
 		require.NoError(t, os.WriteFile(docs, []byte(whole.String()+rest), 0o644))
 	}
 }
+
+// documentedConsumer stands for one that is there.
+const documentedConsumer = "http://127.0.0.1:8080"
 
 // prepare waits for what an example is about.
 func (w *world) prepare(command string, ids map[string]string) {
@@ -178,7 +184,7 @@ func (w *world) curl(command string, ids map[string]string) string {
 		}
 	}
 	for name, id := range ids {
-		address = strings.ReplaceAll(address, name, id)
+		address, body = strings.ReplaceAll(address, name, id), strings.ReplaceAll(body, name, id)
 	}
 	path, ok := strings.CutPrefix(address, "127.0.0.1:7300")
 	require.True(w, ok, command)

@@ -29,6 +29,7 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/gate"
 	"github.com/perigee-sched/perigee/scheduler/journal/memory"
 	leases "github.com/perigee-sched/perigee/scheduler/lease/memory"
+	"github.com/perigee-sched/perigee/scheduler/webhook"
 )
 
 // world is a scheduler with its API in front, a journal in memory behind, and a
@@ -43,6 +44,8 @@ type world struct {
 	options server.Options
 	api     *httptest.Server
 	heard   atomic.Pointer[func(http.Header)]
+
+	webhooks *webhook.Runner
 }
 
 // begin starts a world; change may change how the API is served.
@@ -65,9 +68,11 @@ func begin(t testing.TB, change ...func(*world)) *world {
 	})
 	running.Go(func() { w.mesos.run(ctx) })
 	running.Go(func() { _ = gates.Run(ctx) }) // never fails
+	w.webhooks = webhook.New(webhook.Options{Engine: w.engine, Cluster: "test", Log: slog.New(slog.DiscardHandler)})
+	running.Go(func() { _ = w.webhooks.Run(ctx) }) // never fails
 	w.options = server.Options{
 		Scheduler: w.engine, Cluster: "test", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Metrics: prometheus.NewRegistry(),
+		Metrics: prometheus.NewRegistry(), Webhooks: w.webhooks,
 	}
 	for _, c := range change {
 		c(w)

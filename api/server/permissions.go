@@ -114,6 +114,8 @@ var permissions = map[string]permission{
 	"rotate-webhook-secret":  {access.Operator, ofWebhook, false},
 	"enable-webhook":         {access.Operator, ofWebhook, false},
 	"disable-webhook":        {access.Operator, ofWebhook, false},
+	"test-webhook":           {access.Operator, ofWebhook, false},
+	"get-webhook-deliveries": {access.Operator, ofWebhook, false},
 	"list-dead-letters":      {access.Operator, ofWebhook, false},
 	"redeliver-dead-letters": {access.Operator, ofWebhook, false},
 	"drop-dead-letters":      {access.Operator, ofWebhook, false},

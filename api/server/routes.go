@@ -151,6 +151,9 @@ func (r routes) webhooks() {
 	enable := write(r, "enable-webhook", http.MethodPost, webhookPath+"/enable", "Have a disabled webhook deliver again", optionalOf[api.EnableWebhookRequest](maxSmallBody), r.s.enableWebhook)
 	enable.Description = "It begins with what happens from now on, or with replay where it stopped."
 	write(r, "disable-webhook", http.MethodPost, webhookPath+"/disable", "Have a webhook deliver nothing", optionalOf[api.SteerRequest](maxNotesBody), r.s.disableWebhook)
+	test := write(r, "test-webhook", http.MethodPost, webhookPath+"/test", "Send a test event now, and say what came of it", noBody, r.s.testWebhook)
+	test.Description = "A consumer that answers it is taken to be back: what waits for it is delivered."
+	get(r, "get-webhook-deliveries", webhookPath+"/deliveries", "Say how far a webhook's deliveries are", r.s.getDeliveries)
 	get(r, "list-dead-letters", webhookPath+"/dead-letters", "List the events that could not be delivered", r.s.listDeadLetters)
 	write(r, "redeliver-dead-letters", http.MethodPost, webhookPath+"/dead-letters/redeliver", "Deliver dead letters once more", optionalOf[api.DeadLettersRequest](maxNotesBody), r.s.redeliver)
 	write(r, "drop-dead-letters", http.MethodDelete, webhookPath+"/dead-letters", "Forget dead letters", optionalOf[api.DeadLettersRequest](maxNotesBody), r.s.dropDeadLetters)

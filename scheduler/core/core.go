@@ -50,6 +50,7 @@ type Core struct {
 	deployGroups deployGroups
 
 	webhooks    map[string]*webhook // by id
+	webhookTail *record.WebhookTail // nil until it was noted
 	deadLetters int                 // of all webhooks
 
 	tokens      map[string]*record.Token // by id

@@ -19,7 +19,7 @@ type SaveDeliveries struct {
 }
 
 // DeliveriesOf is how far one webhook is. It counts only if the webhook still has
-// the revision: what was meant for another is told again.
+// the revision; the result says of which that is not so.
 type DeliveriesOf struct {
 	ID       string
 	Revision uint64
@@ -60,13 +60,16 @@ const (
 func deadLetterKey(d *record.DeadLetter) string { return record.DeadLetterKey(d.Webhook, d.At) }
 
 func (c *Core) saveDeliveries(op SaveDeliveries) (Result, *Error) {
+	var result Result
 	if op.Tail != nil {
+		c.webhookTail = op.Tail
 		c.write(record.KeyWebhookTail, func() Record { return op.Tail })
 	}
 	for i := range op.Webhooks {
 		d := &op.Webhooks[i]
 		w := c.webhooks[d.ID]
 		if w == nil || w.rec.Revision != d.Revision {
+			result.Skipped = append(result.Skipped, d.ID)
 			continue
 		}
 		if d.Cursor != nil {
@@ -85,7 +88,7 @@ func (c *Core) saveDeliveries(op SaveDeliveries) (Result, *Error) {
 			c.disableWebhook(w, d.Disable, "perigee")
 		}
 	}
-	return Result{}, nil
+	return result, nil
 }
 
 func (w *webhook) findDead(p *record.Position) int {

@@ -381,8 +381,9 @@ type Result struct {
 	Warnings []string `json:"warnings,omitempty"`
 	Group    string   `json:"group,omitempty"`
 	Webhook  string   `json:"webhook,omitempty"`
-	Count    int      `json:"count,omitempty"` // of what was changed
-	Token    string   `json:"token,omitempty"` // its id
+	Count    int      `json:"count,omitempty"`   // of what was changed
+	Token    string   `json:"token,omitempty"`   // its id
+	Skipped  []string `json:"skipped,omitempty"` // webhooks that were changed meanwhile
 	// Repeated: the answer of an earlier request with the same key.
 	Repeated bool `json:"-"`
 }

@@ -39,7 +39,7 @@ type loader struct {
 	taskList  []*record.Task
 	replyKeys []string
 
-	cursors     []string // ids of webhooks
+	cursors     []*record.WebhookCursor
 	deadLetters []*record.DeadLetter
 }
 
@@ -67,7 +67,9 @@ func (l *loader) take(key string, m Record) {
 	case *record.Webhook:
 		c.webhooks[m.Id] = &webhook{rec: m}
 	case *record.WebhookCursor:
-		l.cursors = append(l.cursors, m.Id)
+		l.cursors = append(l.cursors, m)
+	case *record.WebhookTail:
+		c.webhookTail = m
 	case *record.DeadLetter:
 		l.deadLetters = append(l.deadLetters, m)
 	case *record.Agent:

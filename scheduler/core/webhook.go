@@ -68,8 +68,8 @@ type webhook struct {
 	rec    *record.Webhook
 	edited uint64
 	gone   bool
-	cursor bool                 // there is one
-	dead   []*record.DeadLetter // the oldest first
+	cursor *record.WebhookCursor // nil until one was noted
+	dead   []*record.DeadLetter  // the oldest first
 }
 
 // secretsMost of a webhook are valid at a time.
@@ -202,6 +202,11 @@ func (c *Core) disableWebhook(w *webhook, reason, actor string) Result {
 	}
 	rec := c.editWebhook(w)
 	rec.Disabled, rec.DisabledReason, rec.DisabledAt = true, reason, c.now
+	if w.cursor.GetAtTail() && c.webhookTail != nil { // it does not go along any more
+		stopped := proto.CloneOf(w.cursor)
+		stopped.AtTail, stopped.Through = false, c.webhookTail.Through
+		c.putCursor(w, stopped)
+	}
 	return c.changedWebhook(w, &record.Event{Type: "webhook.disabled", Actor: actor, Reason: reason})
 }
 
@@ -219,10 +224,10 @@ func (c *Core) removeWebhook(w *webhook, actor string) (Result, *Error) {
 
 // putCursor notes how far a webhook is, or that it begins anew.
 func (c *Core) putCursor(w *webhook, cursor *record.WebhookCursor) {
-	if cursor == nil && !w.cursor {
+	if cursor == nil && w.cursor == nil {
 		return
 	}
-	w.cursor = cursor != nil
+	w.cursor = cursor
 	c.write(record.WebhookCursorKey(w.rec.Id), func() Record {
 		if cursor == nil {
 			return nil
@@ -235,11 +240,11 @@ func (c *Core) putCursor(w *webhook, cursor *record.WebhookCursor) {
 // worth nothing.
 func (l *loader) linkWebhooks() error {
 	c := l.core
-	for _, id := range l.cursors {
-		if w := c.webhooks[id]; w != nil {
-			w.cursor = true
+	for _, cursor := range l.cursors {
+		if w := c.webhooks[cursor.Id]; w != nil {
+			w.cursor = cursor
 		} else {
-			c.delete(record.WebhookCursorKey(id))
+			c.delete(record.WebhookCursorKey(cursor.Id))
 		}
 	}
 	slices.SortFunc(l.deadLetters, func(a, b *record.DeadLetter) int {

@@ -172,15 +172,33 @@ func TestWebhook_IsDisabledAndEnabled(t *testing.T) {
 	require.True(t, proto.Equal(at(20, 0), w.webhook(id).From))
 }
 
+// A webhook that kept up stays where it was when it was disabled, however far
+// the others come.
+func TestWebhook_ThatIsDisabledStaysWhereItStopped(t *testing.T) {
+	t.Parallel()
+	w := newHooks(t)
+	id := w.done(site("")).Webhook
+	save := func(tail uint64) {
+		w.done(SaveDeliveries{Tail: &record.WebhookTail{Through: at(tail, 0)}, Webhooks: []DeliveriesOf{
+			{ID: id, Revision: 1, Cursor: &record.WebhookCursor{Id: id, AtTail: true, Delivered: 4}}}})
+	}
+	save(30)
+	w.do("fail over")
+	w.done(DisableWebhook{ID: id, Reason: "by ann"})
+	save(40)
+	require.True(t, proto.Equal(&record.WebhookCursor{Id: id, Through: at(30, 0), Delivered: 4}, w.records[record.WebhookCursorKey(id)]))
+}
+
 // What was found out about a webhook as it was before counts for nothing.
 func TestWebhook_DeliveriesOfAnotherRevisionAreNotSaved(t *testing.T) {
 	t.Parallel()
 	w := newHooks(t)
 	id := w.done(site("")).Webhook
 	w.done(DisableWebhook{ID: id, Reason: "by ann"})
-	w.done(SaveDeliveries{Tail: &record.WebhookTail{Through: at(11, 0)}, Webhooks: []DeliveriesOf{
+	result := w.done(SaveDeliveries{Tail: &record.WebhookTail{Through: at(11, 0)}, Webhooks: []DeliveriesOf{
 		{ID: id, Revision: 1, Cursor: &record.WebhookCursor{Id: id}, Dead: []*record.DeadLetter{deadAt(id, at(3, 0), 1)}},
 		{ID: "gone", Revision: 1, Cursor: &record.WebhookCursor{Id: "gone"}}}})
+	require.Equal(t, []string{id, "gone"}, result.Skipped)
 	require.NotContains(t, w.records, record.WebhookCursorKey(id))
 	require.NotContains(t, w.records, record.WebhookCursorKey("gone"))
 	require.Empty(t, w.dead(id))

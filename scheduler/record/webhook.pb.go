@@ -381,6 +381,7 @@ type WebhookCursor struct {
 	Untold        uint64                 `protobuf:"varint,11,opt,name=untold,proto3" json:"untold,omitempty"`                              // pending events whose content was gone
 	Gaps          []*WebhookGap          `protobuf:"bytes,12,rep,name=gaps,proto3" json:"gaps,omitempty"`                                   // the latest ones
 	DeliveredAt   int64                  `protobuf:"varint,13,opt,name=delivered_at,json=deliveredAt,proto3" json:"delivered_at,omitempty"` // last success, as of some minute
+	Probes        uint32                 `protobuf:"varint,14,opt,name=probes,proto3" json:"probes,omitempty"`                              // failed in a row since nothing else is tried; 0: events are
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -502,6 +503,13 @@ func (x *WebhookCursor) GetGaps() []*WebhookGap {
 func (x *WebhookCursor) GetDeliveredAt() int64 {
 	if x != nil {
 		return x.DeliveredAt
+	}
+	return 0
+}
+
+func (x *WebhookCursor) GetProbes() uint32 {
+	if x != nil {
+		return x.Probes
 	}
 	return 0
 }
@@ -793,7 +801,7 @@ const file_scheduler_record_webhook_proto_rawDesc = "" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x18\n" +
 	"\aordinal\x18\x03 \x01(\rR\aordinal\"D\n" +
 	"\vWebhookTail\x125\n" +
-	"\athrough\x18\x01 \x01(\v2\x1b.perigee.record.v1.PositionR\athrough\"\xcc\x03\n" +
+	"\athrough\x18\x01 \x01(\v2\x1b.perigee.record.v1.PositionR\athrough\"\xe4\x03\n" +
 	"\rWebhookCursor\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\athrough\x18\x02 \x01(\v2\x1b.perigee.record.v1.PositionR\athrough\x12\x17\n" +
@@ -809,7 +817,8 @@ const file_scheduler_record_webhook_proto_rawDesc = "" +
 	" \x01(\x04R\x06failed\x12\x16\n" +
 	"\x06untold\x18\v \x01(\x04R\x06untold\x121\n" +
 	"\x04gaps\x18\f \x03(\v2\x1d.perigee.record.v1.WebhookGapR\x04gaps\x12!\n" +
-	"\fdelivered_at\x18\r \x01(\x03R\vdeliveredAt\"\x90\x01\n" +
+	"\fdelivered_at\x18\r \x01(\x03R\vdeliveredAt\x12\x16\n" +
+	"\x06probes\x18\x0e \x01(\rR\x06probes\"\x90\x01\n" +
 	"\x0fPendingDelivery\x12+\n" +
 	"\x02at\x18\x01 \x01(\v2\x1b.perigee.record.v1.PositionR\x02at\x12\x1a\n" +
 	"\battempts\x18\x02 \x01(\rR\battempts\x12\x19\n" +
