@@ -2,6 +2,7 @@ package fault
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,7 @@ func (w *world) auditJournal() error {
 		return nil
 	}
 	return w.journal.read(func() error {
-		for _, check := range []func() error{w.auditAnswers, w.auditElections, w.auditInstants, w.auditTold} {
+		for _, check := range []func() error{w.auditAnswers, w.auditElections, w.auditAgents, w.auditInstants, w.auditTold} {
 			if err := check(); err != nil {
 				return err
 			}
@@ -55,6 +56,31 @@ func (w *world) auditElections() error {
 		return violated("there were %d epochs and %d elections", n, elected)
 	}
 	return nil
+}
+
+// auditAgents: each agent joined and was lost in turn, whoever led, and those that
+// are there are those that Mesos has.
+func (w *world) auditAgents() error {
+	joined := map[string]bool{}
+	for _, e := range w.journal.events {
+		switch e.Type {
+		case "agent.joined":
+			if joined[e.Agent] {
+				return violated("agent %s has joined twice", e.Agent)
+			}
+			joined[e.Agent] = true
+		case "agent.lost":
+			if !joined[e.Agent] {
+				return violated("agent %s was lost, and had not joined", e.Agent)
+			}
+			delete(joined, e.Agent)
+		}
+	}
+	known, err := w.mesos.known()
+	if err == nil && !maps.Equal(joined, known) {
+		err = fmt.Errorf("the agents %v have joined, and Mesos has %v", joined, known)
+	}
+	return err
 }
 
 // auditInstants: the entry that decides an instant of the cron says so, and has

@@ -2,6 +2,8 @@ package fault
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/client"
+	"github.com/perigee-sched/perigee/api/eventtest"
 )
 
 // consumer follows all events through one scheduler, or through one after the
@@ -69,6 +72,9 @@ func (c *consumer) keep(e api.Event) {
 		if last := c.events[len(c.events)-1].ID; !before(last, e.ID) {
 			c.failed = fmt.Errorf("%s: event %s came after %s", c.name, e.ID, last)
 		}
+	}
+	if b, err := json.Marshal(e); c.failed == nil {
+		c.failed = errors.Join(err, eventtest.Check(b))
 	}
 	c.events = append(c.events, e)
 }

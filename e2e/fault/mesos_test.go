@@ -187,6 +187,30 @@ func (c *cluster) running() (map[string]string, error) {
 	return running, nil
 }
 
+// known are the agents that the master has, those that it expects back included.
+func (c *cluster) known() (map[string]bool, error) {
+	type info struct{ ID struct{ Value string } }
+	var answer struct {
+		GetAgents struct {
+			Agents []struct {
+				Info info `json:"agent_info"`
+			}
+			Recovered []info `json:"recovered_agents"`
+		} `json:"get_agents"`
+	}
+	if err := c.operate("GET_AGENTS", &answer); err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, a := range answer.GetAgents.Agents {
+		known[a.Info.ID.Value] = true
+	}
+	for _, a := range answer.GetAgents.Recovered {
+		known[a.ID.Value] = true
+	}
+	return known, nil
+}
+
 // ended are Mesos's terminal states.
 var ended = map[string]bool{"TASK_FINISHED": true, "TASK_FAILED": true, "TASK_KILLED": true, "TASK_LOST": true,
 	"TASK_ERROR": true, "TASK_DROPPED": true, "TASK_GONE": true}
