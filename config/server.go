@@ -86,6 +86,10 @@ type Mesos struct {
 	Role            string       `yaml:"role" default:"perigee" help:"Role whose resources are used."`
 	FrameworkName   string       `yaml:"framework_name" default:"perigee" help:"Name of the framework, as Mesos's own pages show it."`
 	User            string       `yaml:"user" unset:"the user that the scheduler runs as" help:"User that executors run as on agents: root, so that each task can run as its own, or one user for everything."`
+	Principal       string       `yaml:"principal" unset:"none" help:"Principal that masters and agents are shown by HTTP's basic authentication; Mesos does not let it change in a framework's life."`
+	Secret          string       `yaml:"secret" secret:"true" unset:"none" help:"Its secret. Better in the file or the environment than in a flag, which others on the machine see."`
+	TLS             bool         `yaml:"tls" default:"false" help:"Whether masters and agents speak TLS."`
+	CA              string       `yaml:"ca" unset:"the system's" help:"File with the certificates of the authorities that masters' and agents' are signed by."`
 	FailoverTimeout api.Duration `yaml:"failover_timeout" default:"168h" help:"How long Mesos keeps tasks running without any scheduler before it kills them all."`
 }
 

@@ -126,7 +126,7 @@ func (a *agentProcess) start() error {
 	}
 	a.up = true
 	a.life, a.endLife = context.WithCancel(a.c.ctx)
-	a.server = a.c.serve(l, http.HandlerFunc(a.serve))
+	a.server = a.c.serve(l, a.c.authenticated(agentRealm, a.serve))
 	a.c.doLocked(func(now time.Time) {
 		a.c.model.StartAgent(now, a.name, a.records.values)
 		a.readopt(now)

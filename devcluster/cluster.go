@@ -3,6 +3,7 @@ package devcluster
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -65,6 +66,7 @@ func (c *Cluster) open() (err error) {
 		UUID: newUUID, Hostname: host, IP: host, Port: port,
 		AllocationInterval: c.opts.AllocationInterval, AgentPingTimeout: c.opts.AgentPingTimeout,
 		MaxAgentPingTimeouts: c.opts.MaxAgentPingTimeouts, AgentReregisterTimeout: c.opts.AgentReregisterTimeout,
+		Secure: c.opts.TLS != nil,
 	})
 	for i, o := range c.opts.Agents {
 		a, err := newAgentProcess(c, i, o)
@@ -174,7 +176,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	defer cancel()
 	c.ctx = ctx
 	c.do(func(now time.Time) { c.model.StartMaster(now, c.registry.values) })
-	servers := []*http.Server{c.serve(c.master, http.HandlerFunc(c.serveMaster))}
+	servers := []*http.Server{c.serve(c.master, c.authenticated(masterRealm, c.serveMaster))}
 	if c.standby != nil {
 		servers = append(servers, c.serve(c.standby, http.HandlerFunc(c.serveStandby)))
 	}
@@ -208,6 +210,9 @@ func (c *Cluster) Run(ctx context.Context) error {
 func (c *Cluster) serve(l net.Listener, h http.Handler) *http.Server {
 	s := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute,
 		BaseContext: func(net.Listener) context.Context { return c.ctx }}
+	if c.opts.TLS != nil {
+		l = tls.NewListener(l, c.opts.TLS)
+	}
 	c.work.Go(func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			c.fail(err)

@@ -1,9 +1,14 @@
 package devcluster
 
 import (
+	"cmp"
+	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +28,10 @@ type flags struct {
 	simulate   time.Duration
 	interval   time.Duration
 	ephemeral  bool
+
+	credentials     string
+	tlsCert, tlsKey string
+	tlsCA           string
 }
 
 // Command is `perigee devcluster`: a cluster in the foreground, until it is
@@ -53,7 +62,11 @@ when it is started with the same --dir.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "master http://%s\n", c.MasterAddr())
+			scheme := "http"
+			if opts.TLS != nil {
+				scheme = "https"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "master %s://%s\n", scheme, c.MasterAddr())
 			return c.Run(ctx)
 		},
 	}
@@ -67,6 +80,10 @@ when it is started with the same --dir.`,
 	s.DurationVar(&f.interval, "allocation-interval", time.Second, "how often resources that were given back are offered")
 	s.DurationVar(&f.simulate, "simulate", 0, "run no processes: every task runs for this long and finishes")
 	s.BoolVar(&f.ephemeral, "ephemeral", false, "kill all executors when the command ends")
+	s.StringVar(&f.credentials, "credentials", "", "file with the credentials that frameworks and operators must have, as mesos-master's in JSON")
+	s.StringVar(&f.tlsCert, "tls-cert", "", "certificate of master and agents, which speak TLS then")
+	s.StringVar(&f.tlsKey, "tls-key", "", "its key")
+	s.StringVar(&f.tlsCA, "tls-ca", "", "certificates that executors trust; the certificate itself when absent")
 	return cmd
 }
 
@@ -76,6 +93,9 @@ func (f flags) options() (Options, error) {
 	if f.agents < 1 {
 		return opts, fmt.Errorf("--agents is %d; a cluster has at least 1", f.agents)
 	}
+	if err := f.secure(&opts); err != nil {
+		return opts, err
+	}
 	for n := range f.agents {
 		a := AgentOptions{Resources: pick(f.resources, n), Attributes: pick(f.attributes, n)}
 		if f.simulate > 0 {
@@ -84,6 +104,36 @@ func (f flags) options() (Options, error) {
 		opts.Agents = append(opts.Agents, a)
 	}
 	return opts, nil
+}
+
+// secure reads credentials and certificates.
+func (f flags) secure(opts *Options) error {
+	if f.credentials != "" {
+		text, err := os.ReadFile(f.credentials)
+		if err != nil {
+			return fmt.Errorf("--credentials: %w", err)
+		}
+		var file struct {
+			Credentials []struct{ Principal, Secret string }
+		}
+		if err := json.Unmarshal(text, &file); err != nil || len(file.Credentials) == 0 {
+			return fmt.Errorf(`--credentials: %s is not {"credentials": [{"principal": "…", "secret": "…"}]}`, f.credentials)
+		}
+		opts.Credentials = map[string]string{}
+		for _, c := range file.Credentials {
+			opts.Credentials[c.Principal] = c.Secret
+		}
+	}
+	if f.tlsCert == "" && f.tlsKey == "" {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+	if err != nil {
+		return fmt.Errorf("--tls-cert and --tls-key: %w", err)
+	}
+	opts.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	opts.CA, err = filepath.Abs(cmp.Or(f.tlsCA, f.tlsCert))
+	return err
 }
 
 // pick is the value for an agent: its own, or the last that was given.

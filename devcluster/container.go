@@ -198,6 +198,9 @@ func (a *agentProcess) environment(l model.LaunchContainer, dir string) []string
 		"MESOS_HTTP_COMMAND_EXECUTOR=0",
 		"MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD="+model.Duration(grace),
 	)
+	if a.c.opts.TLS != nil {
+		env = append(env, "LIBPROCESS_SSL_ENABLED=1", "LIBPROCESS_SSL_CA_FILE="+a.c.opts.CA)
+	}
 	if l.Framework.GetCheckpoint() {
 		env = append(env, "MESOS_CHECKPOINT=1",
 			"MESOS_RECOVERY_TIMEOUT="+model.Duration(a.c.opts.RecoveryTimeout),

@@ -1,6 +1,7 @@
 package devcluster
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"os"
@@ -21,6 +22,14 @@ type Options struct {
 	// Ephemeral destroys all containers when Run ends. Otherwise executors go
 	// on, to be found by the next Run.
 	Ephemeral bool
+
+	// Credentials, when not nil, are those by principal that master and agents
+	// want to be shown, by HTTP's basic authentication. Executors need none.
+	Credentials map[string]string
+	// TLS, when not nil, is what master and agents speak. CA is the file with the
+	// certificates that executors are to trust then.
+	TLS *tls.Config
+	CA  string
 
 	// Exchanges, when not nil, is told all that passes between schedulers and
 	// the leading master, in the order in which it takes effect. It must return

@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -81,6 +82,7 @@ type process struct {
 	listener net.Listener
 	url      string
 	binary   *os.File // perigee-executor
+	mesosTLS *tls.Config
 	journal  journal.Journal
 	lease    lease.Lease
 	zk       *zookeeper.Client // nil for a journal elsewhere
@@ -105,6 +107,9 @@ func (p *process) open(ctx context.Context) error {
 	sum, err := checksum(p.binary)
 	if err != nil {
 		return fmt.Errorf("read the executor that agents are to run: %w", err)
+	}
+	if p.mesosTLS, err = mesosTLS(p.Config.Mesos); err != nil {
+		return err
 	}
 	if p.listener, err = net.Listen("tcp", p.Config.API.Listen); err != nil {
 		return fmt.Errorf("listen on api.listen: %w; if another scheduler runs there, choose another address", err)
@@ -143,6 +148,7 @@ func (p *process) open(ctx context.Context) error {
 		// Not by its name: what is built or installed later has another checksum.
 		Executor: fmt.Sprintf("/proc/self/fd/%d", p.binary.Fd()),
 		Metrics:  registry, Log: p.Log.With("part", "api"),
+		Agents: credentials(p.Config.Mesos).Transport(p.mesosTLS),
 		Access: p.access(), InitCode: cmp.Or(p.Config.Access.InitCode, rand.Text()),
 	})
 	return err
@@ -166,6 +172,7 @@ func (p *process) connect(executors mesos.ExecutorOptions, deliver engine.Delive
 			Name: p.Config.Mesos.FrameworkName, User: executorUser(p.Config), Role: p.Config.Mesos.Role,
 			FailoverTimeout: p.Config.Mesos.FailoverTimeout.Std(), WebUI: p.url,
 		},
+		Credentials: credentials(p.Config.Mesos), TLS: p.mesosTLS,
 		Executor: executors, Deliver: deliver, Leads: p.leads, Logger: p.Log.With("part", "mesos"),
 	})
 	p.driver.Store(d)

@@ -25,15 +25,18 @@ type agents struct{ http *http.Client }
 // agentTimeout bounds one question to an agent, a download's body excepted.
 const agentTimeout = 10 * time.Second
 
-func newAgents() *agents {
-	return &agents{&http.Client{
-		Transport: &http.Transport{
+func newAgents(carry http.RoundTripper) *agents {
+	if carry == nil {
+		carry = &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			ResponseHeaderTimeout: agentTimeout,
 			MaxIdleConnsPerHost:   4,
 			IdleConnTimeout:       30 * time.Second,
 			DisableCompression:    true,
-		},
+		}
+	}
+	return &agents{&http.Client{
+		Transport:     carry,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -120,6 +123,8 @@ func (b *sandbox) unreachable(err error) error {
 
 func (b *sandbox) refused(status int, file, text string) error {
 	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return newProblem(http.StatusBadGateway, "agent %s does not let this scheduler read sandboxes (%d): see mesos.principal and mesos.secret in its configuration, and the agent's --credentials and --acls", b.host, status).kind("agent")
 	case status == http.StatusNotFound && file == "":
 		return newProblem(http.StatusNotFound, "agent %s no longer has the sandbox", b.host).kind("not-found")
 	case status == http.StatusNotFound:

@@ -67,6 +67,9 @@ type Options struct {
 	Log *slog.Logger
 	// Webhooks delivers events. Without it they are not delivered.
 	Webhooks Webhooks
+	// Agents carries requests to Mesos's agents; a transport without credentials
+	// when nil.
+	Agents http.RoundTripper
 	// Heartbeat of event streams, 15 s when 0.
 	Heartbeat time.Duration
 	// Access says how callers are known; everybody may do everything when nil.
@@ -115,7 +118,7 @@ func New(o Options) (*Server, error) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 15 * time.Second
 	}
-	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(), peers: newPeers(),
+	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(o.Agents), peers: newPeers(),
 		protected: map[string]protected{}}
 	s.backups = make(chan struct{}, backupsMost)
 	s.stores = newStores(http.DefaultTransport.(*http.Transport).Clone())

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,6 +24,7 @@ import (
 // session is the connection to the agent, which survives the agent's restart.
 // What the agent has not acknowledged is told again with every SUBSCRIBE.
 type session struct {
+	client    *http.Client
 	url       string
 	framework string
 	executor  string
@@ -38,7 +41,8 @@ const retry = 100 * time.Millisecond
 
 func newSession() *session {
 	s := &session{
-		url:       "http://" + os.Getenv("MESOS_AGENT_ENDPOINT") + "/api/v1/executor",
+		client:    client(),
+		url:       scheme() + "://" + os.Getenv("MESOS_AGENT_ENDPOINT") + "/api/v1/executor",
 		framework: os.Getenv("MESOS_FRAMEWORK_ID"),
 		executor:  os.Getenv("MESOS_EXECUTOR_ID"),
 		queue:     make(chan mesos.TaskStatus, 16), // a task has five updates at most
@@ -47,6 +51,25 @@ func newSession() *session {
 		s.patience = parseDuration(os.Getenv("MESOS_RECOVERY_TIMEOUT"))
 	}
 	return s
+}
+
+// scheme is what the agent speaks.
+func scheme() string {
+	if os.Getenv("LIBPROCESS_SSL_ENABLED") == "1" {
+		return "https"
+	}
+	return "http"
+}
+
+// client trusts the certificates that the agent names, if it does.
+func client() *http.Client {
+	pem, err := os.ReadFile(os.Getenv("LIBPROCESS_SSL_CA_FILE"))
+	if err != nil {
+		return http.DefaultClient
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 }
 
 // parseDuration reads what Mesos prints, such as "15mins"; 0 if it is none.
@@ -150,7 +173,7 @@ func (s *session) post(ctx context.Context, call *executor.Call) (*http.Response
 	}
 	r.Header.Set("Content-Type", "application/x-protobuf")
 	r.Header.Set("Accept", "application/x-protobuf")
-	return http.DefaultClient.Do(r)
+	return s.client.Do(r)
 }
 
 func (s *session) launched(t *mesos.TaskInfo) {

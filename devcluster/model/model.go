@@ -23,6 +23,8 @@ type Options struct {
 	IP       string
 	Port     int
 
+	Secure bool // agents are reached by https
+
 	AllocationInterval     time.Duration // 1 s
 	AgentPingTimeout       time.Duration // 15 s
 	MaxAgentPingTimeouts   int           // 5

@@ -113,10 +113,13 @@ func (ma *master) toAgentOf(h *host, message func(*agent)) {
 func (ma *master) addSlave(r registration) *slave {
 	info := r.info
 	ip := r.host.spec.IP
-	path := "/slave(1)"
+	path, scheme := "/slave(1)", "http"
+	if ma.m.opts.Secure {
+		scheme = "https"
+	}
 	s := &slave{
 		id: info.ID.Value, host: r.host, info: info, connected: true, active: true, registered: ma.m.now,
-		url: &mesos.URL{Scheme: "http", Path: &path,
+		url: &mesos.URL{Scheme: scheme, Path: &path,
 			Address: mesos.Address{Hostname: &info.Hostname, IP: &ip, Port: info.GetPort()}},
 		machine: ma.machine(machineOf(&mesos.MachineID{Hostname: &info.Hostname, IP: &ip})),
 		total:   bagOf(info.Resources, ""), killed: map[taskKey]bool{},

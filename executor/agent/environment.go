@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +23,10 @@ type Environment struct {
 	RecoveryTimeout time.Duration
 	// BackoffMax is how long a restarted agent waits for its executors.
 	BackoffMax time.Duration
+	// Secure says that the agent speaks TLS; Roots are the certificates to trust
+	// then, the system's when nil.
+	Secure bool
+	Roots  *x509.CertPool
 	// ShutdownGrace is how long after SHUTDOWN the agent kills what is left.
 	ShutdownGrace time.Duration
 }
@@ -60,10 +66,36 @@ func ReadEnvironment(getenv func(string) string) (Environment, error) {
 		BackoffMax:      duration("MESOS_SUBSCRIPTION_BACKOFF_MAX", 2*time.Second),
 		ShutdownGrace:   duration("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", 5*time.Second),
 	}
+	// As Mesos's own executors do (libprocess's flags); the names without
+	// LIBPROCESS_ are of old versions.
+	for _, prefix := range []string{"LIBPROCESS_", ""} {
+		if v := getenv(prefix + "SSL_ENABLED"); v == "1" || v == "true" {
+			e.Secure = true
+			if file := getenv(prefix + "SSL_CA_FILE"); file != "" && e.Roots == nil {
+				var err error
+				if e.Roots, err = roots(file); err != nil {
+					errs = append(errs, fmt.Errorf("%sSSL_CA_FILE: %w", prefix, err))
+				}
+			}
+		}
+	}
 	if e.Sandbox == "" {
 		e.Sandbox = required("MESOS_DIRECTORY")
 	}
 	return e, errors.Join(errs...)
+}
+
+// roots reads certificates to trust.
+func roots(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate in PEM format", file)
+	}
+	return pool, nil
 }
 
 // units of durations as Mesos writes them (stout's duration.hpp).

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ func NewSession(e Environment) *Session {
 			ResponseHeaderTimeout: 10 * time.Second,
 			MaxIdleConns:          1,
 			IdleConnTimeout:       time.Second, // idle connections hold buffers
+			TLSClientConfig:       &tls.Config{RootCAs: e.Roots},
 		}},
 		events: make(chan Event),
 		ledger: newLedger(e.Executor),
@@ -233,6 +235,15 @@ func (s *Session) sendUpdate(ctx context.Context, u *update) error {
 	return nil
 }
 
+// url is the agent's.
+func (s *Session) url() string {
+	scheme := "http"
+	if s.environment.Secure {
+		scheme = "https"
+	}
+	return scheme + "://" + s.environment.Endpoint + "/api/v1/executor"
+}
+
 func (s *Session) post(ctx context.Context, name string, fill func(*call)) (*http.Response, error) {
 	c := call{Type: name, Framework: identifier{s.environment.Framework}, Executor: identifier{s.environment.Executor}}
 	fill(&c)
@@ -240,7 +251,7 @@ func (s *Session) post(ctx context.Context, name string, fill func(*call)) (*htt
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
-	url := "http://" + s.environment.Endpoint + "/api/v1/executor"
+	url := s.url()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("make %s: %w", name, err)

@@ -56,7 +56,13 @@ func (d *Driver) getAgents(ctx context.Context, address string) (agents core.Age
 	if err != nil {
 		return agents, err
 	}
-	return coreAgents(response.GetGetAgents(), d.o.Framework.Role), nil
+	agents = coreAgents(response.GetGetAgents(), d.o.Framework.Role)
+	if d.o.TLS != nil { // of the address that agents register with, no scheme is told
+		for i, a := range agents.Agents {
+			agents.Agents[i].URL = strings.Replace(a.URL, "http://", "https://", 1)
+		}
+	}
+	return agents, nil
 }
 
 func coreAgents(list *master.Response_GetAgents, role string) core.Agents {

@@ -35,12 +35,12 @@ func New(o Options) *Driver {
 		o: o, log: o.Logger, dial: o.dial,
 		http: &http.Client{
 			Timeout: o.CallTimeout,
-			Transport: &http.Transport{
+			Transport: o.Credentials.over(&http.Transport{
 				DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 					return o.dial(ctx, address)
 				},
 				DisableKeepAlives: true,
-			},
+			}),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		outbox:     newOutbox(),

@@ -2,6 +2,7 @@ package mesos
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -20,6 +21,11 @@ type Options struct {
 	Master    string
 	Framework FrameworkOptions
 	Executor  ExecutorOptions
+
+	// Credentials that masters are shown; FrameworkInfo has their principal.
+	Credentials Credentials
+	// TLS, when not nil, is what masters and agents are spoken to with.
+	TLS *tls.Config
 
 	// Deliver hands events to the engine, in order, and blocks while it is
 	// full. One call carries whatever has arrived meanwhile. An error ends Run.
@@ -67,7 +73,7 @@ type FrameworkOptions struct {
 	// FailoverTimeout is how long Mesos keeps the tasks of a framework that is
 	// not subscribed; one week when 0.
 	FailoverTimeout time.Duration
-	Principal       string
+	Principal       string // the credentials' when empty
 	WebUI           string // URL
 	Hostname        string // the machine's when empty
 }
@@ -126,6 +132,7 @@ func (o Options) withDefaults() Options {
 	if o.Framework.Hostname == "" {
 		o.Framework.Hostname, _ = os.Hostname()
 	}
+	setDefault(&o.Framework.Principal, o.Credentials.Principal)
 	setDefault(&o.MaxSilence, 2.5)
 	setDefault(&o.BackoffMin, 200*time.Millisecond)
 	setDefault(&o.BackoffMax, 15*time.Second)
@@ -144,6 +151,9 @@ func (o Options) withDefaults() Options {
 		o.dial = func(ctx context.Context, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", address)
 		}
+	}
+	if o.TLS != nil {
+		o.dial = overTLS(o.dial, o.TLS)
 	}
 	return o
 }

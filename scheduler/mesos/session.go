@@ -69,7 +69,7 @@ func (d *Driver) serve(ctx context.Context, master string, watch func(context.Co
 	}
 	quiet.limit = time.Duration(float64(heartbeat) * d.o.MaxSilence)
 	s.launcher = newLauncher(framework, d.o)
-	s.head = requestHead(master, stream)
+	s.head = requestHead(master, stream, d.o.Credentials)
 	for range d.o.Lanes + 1 { // one for questions
 		lanes = append(lanes, newLane(s))
 	}
@@ -98,7 +98,7 @@ func (d *Driver) serve(ctx context.Context, master string, watch func(context.Co
 func (s *session) subscribe(conn net.Conn, sub core.Subscribe) (*recordReader, string, error) {
 	count(&s.driver.stats.calls, int32(scheduler.Call_SUBSCRIBE))
 	m := subscribeCall(s.driver.o.Framework, sub)
-	request := appendMessage([]byte(requestHead(s.master, "")), m)
+	request := appendMessage([]byte(requestHead(s.master, "", s.driver.o.Credentials)), m)
 	if err := conn.SetWriteDeadline(time.Now().Add(s.driver.o.CallTimeout)); err != nil {
 		return nil, "", endf("SUBSCRIBE: %v", err)
 	}
@@ -130,7 +130,10 @@ func (s *session) subscribe(conn net.Conn, sub core.Subscribe) (*recordReader, s
 	case http.StatusBadRequest:
 		return nil, "", refused(string(text))
 	case http.StatusUnauthorized:
-		return nil, "", endf("the master asks schedulers to authenticate, which is not supported: %s", text)
+		if s.driver.o.Credentials.Principal == "" {
+			return nil, "", endf("the master wants schedulers to authenticate: set mesos.principal and mesos.secret (%s)", text)
+		}
+		return nil, "", endf("the master does not know mesos.principal %q with this mesos.secret: correct them, or the master's --credentials (%s)", s.driver.o.Credentials.Principal, text)
 	}
 	return nil, "", endf("SUBSCRIBE was answered %s: %s", answer.Status, text)
 }
@@ -215,9 +218,12 @@ func (s *session) answered(c *call, status int, text string) error {
 	return nil
 }
 
-func requestHead(master, stream string) string {
+func requestHead(master, stream string, c Credentials) string {
 	head := "POST " + schedulerPath + " HTTP/1.1\r\nHost: " + master + "\r\nUser-Agent: perigee\r\n" +
 		"Content-Type: " + protobufType + "\r\nAccept: " + protobufType + "\r\n"
+	if c.Principal != "" {
+		head += "Authorization: " + c.header() + "\r\n"
+	}
 	if stream != "" {
 		head += "Mesos-Stream-Id: " + stream + "\r\n"
 	}
