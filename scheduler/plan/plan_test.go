@@ -27,6 +27,7 @@ var update = flag.Bool("update", false, "write the transcripts as they are now")
 //	> job {spec} [deploy=N] [instances=N] [paused] [removing] [state=failed]
 //	> tasks FIRST-LAST AGENT [deploy=N] [ports=N] [stopping]     running ones of the job
 //	> rollout N [keeping]                   a deploy is in progress, or keeps its old set
+//	> waiting JOB N                         tasks of it have no place
 //	> plan {spec}
 func TestPlans(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -68,7 +69,7 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	return &world{TB: t, deploys: map[uint32]*record.Deploy{}, observed: core.Observed{Subscribed: true,
+	return &world{TB: t, deploys: map[uint32]*record.Deploy{}, observed: core.Observed{Subscribed: true, Pending: map[string][]api.PendingReason{},
 		Overhead: core.Amounts{CPUs: 10, Memory: 32_000}}}
 }
 
@@ -103,6 +104,9 @@ func (w *world) do(command string, out *strings.Builder) {
 		if keeping == "" {
 			w.deploys[w.rollout.Deploy].State = record.DeployState_DEPLOY_STATE_IN_PROGRESS
 		}
+	case "waiting":
+		job, n, _ := strings.Cut(rest, " ")
+		w.observed.Pending[job] = []api.PendingReason{{Tasks: w.number(n)}}
 	case "disconnect":
 		w.observed.Subscribed, w.observed.Agents = false, nil
 	case "plan":

@@ -76,4 +76,30 @@ func (p *planning) warnOfCluster() {
 	if len(unmet) == 0 {
 		p.Warnings = append(p.Warnings, f.Warnings()...)
 	}
+	p.warnOfOthers()
+}
+
+// warnOfOthers tells of the tasks of other jobs that wait for a place. Which
+// comes first is placement's to decide, task after task, so that a plan does not
+// count them in.
+func (p *planning) warnOfOthers() {
+	waiting, jobs := 0, 0
+	for job, reasons := range p.observed.Pending {
+		if job == p.Job {
+			continue
+		}
+		jobs++
+		for _, r := range reasons {
+			waiting += r.Tasks
+		}
+	}
+	switch {
+	case !p.Fit.Fits || p.Fit.Needs == 0 || waiting == 0:
+	case waiting == 1:
+		p.warning("a task of another job waits for a place too, and may take one that is counted on here")
+	case jobs == 1:
+		p.warning("%d tasks of another job wait for a place too, and may take some that are counted on here", waiting)
+	default:
+		p.warning("%d tasks of %d other jobs wait for a place too, and may take some that are counted on here", waiting, jobs)
+	}
 }
