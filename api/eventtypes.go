@@ -204,5 +204,7 @@ var webhookEvents = kindTable{
 		{name: "redelivery_requested", means: "Dead letters of it are delivered again; `message` says how many.", always: "message", example: func(d *EventData) { d.Message = "3 dead letters" }},
 		{name: "dead_letters_dropped", means: "Dead letters of it are forgotten; `message` says how many.", always: "message", example: func(d *EventData) { d.Message = "3 dead letters" }},
 		{name: "removed", means: "It is gone."},
+		{name: "test", means: "Somebody tries it: nothing has happened. It is sent to that webhook alone, is in no stream and no history, and its id is of another form.",
+			always: "message", example: func(d *EventData) { d.Message = "a test: nothing has happened" }},
 	},
 }

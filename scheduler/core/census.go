@@ -45,7 +45,7 @@ func (c *Core) counted(list Agents) {
 	gone := s.gone
 	s.stop()
 	for _, a := range list.Agents {
-		if s.known[a.ID] == nil && !gone[a.ID] {
+		if a.ID != "" && s.known[a.ID] == nil && !gone[a.ID] {
 			s.joining = append(s.joining, a)
 		}
 	}
