@@ -53,13 +53,8 @@ func (j *Journal) erase() error {
 	if err != nil {
 		return err
 	}
-	if err := replace(j.disk, filepath.Join(j.dir, restoringFile), []byte("a backup is being restored\n")); err != nil {
+	if err := j.mark(); err != nil {
 		return err
-	}
-	if exists {
-		if err := (manifest{}).write(j.disk, j.dir); err != nil {
-			return err
-		}
 	}
 	for _, pattern := range []string{segmentPattern, snapshotPattern, markFile} {
 		paths, err := list(j.dir, pattern)
@@ -75,11 +70,27 @@ func (j *Journal) erase() error {
 	if !exists {
 		return j.create()
 	}
+	if err := (manifest{}).write(j.disk, j.dir); err != nil {
+		return err
+	}
 	_, active, err := createSegment(j.disk, j.dir, 1, 1) // which makes the removals durable, too
 	if err != nil {
 		return err
 	}
 	return active.Close()
+}
+
+// mark marks the journal. A mark that is there stays: on a full disk there is no
+// room for another until all else is gone.
+func (j *Journal) mark() error {
+	err := checkFinished(j.dir)
+	if errors.As(err, new(*journal.UnfinishedError)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return replace(j.disk, filepath.Join(j.dir, restoringFile), []byte("a backup is being restored\n"))
 }
 
 // Finish implements journal.Restorer.
