@@ -182,7 +182,12 @@ func (r *restoring) askMesos(ctx context.Context) error {
 		asking, cancel = context.WithTimeout(asking, zooKeeperPatience)
 		defer cancel()
 	}
-	s, err := mesos.New(mesos.Options{Master: r.Config.Mesos.Master, CallTimeout: surveyPatience, Logger: r.Log}).Survey(asking, framework)
+	secure, err := mesosTLS(r.Config.Mesos)
+	if err != nil {
+		return err
+	}
+	s, err := mesos.New(mesos.Options{Master: r.Config.Mesos.Master, Credentials: credentials(r.Config.Mesos), TLS: secure,
+		CallTimeout: surveyPatience, Logger: r.Log}).Survey(asking, framework)
 	if err != nil {
 		return refuse("what Mesos runs is not known: %v. Check mesos.master (%s), or say --offline to restore without a preview", err, r.Config.Mesos.Master)
 	}
