@@ -58,6 +58,8 @@ type Deploy struct {
 	Spec      *Spec `json:"spec,omitempty"`
 	// Rollout says how far it is, while it goes on.
 	Rollout *Rollout `json:"rollout,omitempty"`
+	// Archived: it left the live state, and is told from history.
+	Archived bool `json:"archived,omitempty"`
 }
 
 // RolloutPhase says what a deploy in progress does.

@@ -30,28 +30,46 @@ type HistoryFilter struct {
 	// Limit bounds a page; Cursor is where it begins, "" at the newest.
 	Limit  int
 	Cursor string
+	// Sees, when not nil, leaves out jobs: of a server, and of no request.
+	Sees func(job string) bool
 }
 
-// HistoryState says how far a scheduler's history is, and what it lacks.
+// HistoryExtent says how far a scheduler's history is, and what it lacks.
+type HistoryExtent struct {
+	// Incarnation of the journal, and the index of its entry up to which
+	// everything is kept.
+	Incarnation string `json:"incarnation,omitempty"`
+	Through     uint64 `json:"through"`
+	// Waiting finished records and events are not kept yet, the oldest of them for
+	// as long as Behind says.
+	Waiting int      `json:"waiting"`
+	Behind  Duration `json:"behind"`
+	// Problem says why the history cannot be written, absent when it can.
+	Problem string `json:"problem,omitempty"`
+	// Gaps are events that are missing, the newest first; at the most 20.
+	Gaps []HistoryGap `json:"gaps,omitempty"`
+}
+
+// HistoryState says what a scheduler's history is.
 type HistoryState struct {
+	HistoryExtent
 	// Kind is sqlite or postgresql. A shared one is all schedulers' own.
 	Kind   string `json:"kind"`
 	Shared bool   `json:"shared"`
-	// Incarnation of the journal, and the index of its entry up to which
-	// everything is kept. Waiting finished records and events are not yet, the
-	// oldest of them for as long as Behind says.
-	Incarnation string   `json:"incarnation,omitempty"`
-	Through     uint64   `json:"through"`
-	Waiting     int      `json:"waiting"`
-	Behind      Duration `json:"behind"`
-	// Problem says why the history cannot be written, absent when it can.
-	Problem string `json:"problem,omitempty"`
 	// Rows by kind, events in blocks of several, and about how many bytes they
 	// take.
 	Rows  map[string]int64 `json:"rows,omitempty"`
 	Bytes int64            `json:"bytes,omitempty"`
-	// Gaps are events that are missing, the newest first.
-	Gaps []HistoryGap `json:"gaps,omitempty"`
+}
+
+// HistoryPage is a page of history, the newest first. It may have fewer items than
+// were asked for, even none, and still a next one.
+type HistoryPage[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty"`
+	// History is that of the scheduler that answered. Its gaps are those at the
+	// time that was asked about.
+	History HistoryExtent `json:"history"`
 }
 
 // HistoryGap is a gap in history: the events after one and up to another are

@@ -34,6 +34,9 @@ const MaxRunsPerCall = 5000
 type Page[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next,omitempty"`
+	// Older is the path of those that left the live state for history, on the last
+	// page of what does.
+	Older string `json:"older,omitempty"`
 }
 
 // Written answers a write. What does not apply is absent.

@@ -63,6 +63,8 @@ type Run struct {
 	Task        string            `json:"task,omitempty"` // the current, or last
 	RequestedBy string            `json:"requested_by,omitempty"`
 	Missed      int               `json:"missed,omitempty"` // instants a missed run stands for
+	// Archived: it left the live state, and is told from history.
+	Archived bool `json:"archived,omitempty"`
 }
 
 // Task is one attempt to execute an instance or a run.
@@ -79,23 +81,26 @@ type Task struct {
 	Ready   bool   `json:"ready"`
 	Healthy *bool  `json:"healthy,omitempty"` // by the last check
 	// Stopping says why it is being stopped.
-	Stopping  string            `json:"stopping,omitempty"`
-	Message   string            `json:"message,omitempty"`
-	Reason    string            `json:"reason,omitempty"` // Mesos's
-	Agent     string            `json:"agent,omitempty"`
-	Host      string            `json:"host,omitempty"`
-	Ports     map[string]uint32 `json:"ports,omitempty"`
-	ExitCode  *int              `json:"exit_code,omitempty"`
-	CreatedAt time.Time         `json:"created_at"`
-	NotBefore *time.Time        `json:"not_before,omitempty"` // end of its backoff
-	RunningAt *time.Time        `json:"running_at,omitempty"`
-	ReadyAt   *time.Time        `json:"ready_at,omitempty"`
-	EndedAt   *time.Time        `json:"ended_at,omitempty"`
-	Sandbox   string            `json:"sandbox,omitempty"`
+	Stopping   string            `json:"stopping,omitempty"`
+	Message    string            `json:"message,omitempty"`
+	Reason     string            `json:"reason,omitempty"` // Mesos's
+	Agent      string            `json:"agent,omitempty"`
+	Host       string            `json:"host,omitempty"`
+	Ports      map[string]uint32 `json:"ports,omitempty"`
+	ExitCode   *int              `json:"exit_code,omitempty"`
+	CreatedAt  time.Time         `json:"created_at"`
+	NotBefore  *time.Time        `json:"not_before,omitempty"` // end of its backoff
+	LaunchedAt *time.Time        `json:"launched_at,omitempty"`
+	RunningAt  *time.Time        `json:"running_at,omitempty"`
+	ReadyAt    *time.Time        `json:"ready_at,omitempty"`
+	EndedAt    *time.Time        `json:"ended_at,omitempty"`
+	Sandbox    string            `json:"sandbox,omitempty"`
 	// Timeline is every change of state, oldest first.
 	Timeline []Moment `json:"timeline,omitempty"`
 	// Pending says why a pending task waits.
 	Pending *PendingReason `json:"pending,omitempty"`
+	// Archived: it left the live state, and is told from history.
+	Archived bool `json:"archived,omitempty"`
 }
 
 // Moment is one change of a task's state.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	apiserver "github.com/perigee-sched/perigee/api/server"
 	"github.com/perigee-sched/perigee/config"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 	"github.com/perigee-sched/perigee/scheduler/history"
@@ -43,6 +44,14 @@ func (p *process) openHistory(ctx context.Context) error {
 
 // recorder is the history as the engine has it, nil when there is none.
 func (p *process) recorder() engine.History {
+	if p.history == nil {
+		return nil
+	}
+	return p.history
+}
+
+// past is the same as the API has it.
+func (p *process) past() apiserver.History {
 	if p.history == nil {
 		return nil
 	}

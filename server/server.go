@@ -143,8 +143,8 @@ func (p *process) open(ctx context.Context) error {
 		return err
 	}
 	p.api, err = apiserver.New(apiserver.Options{
-		Webhooks:  p.webhooks,
-		Scheduler: p.engine, Cluster: p.Config.Cluster, Version: Version,
+		Scheduler: p.engine, History: p.past(), Webhooks: p.webhooks,
+		Cluster: p.Config.Cluster, Version: Version,
 		// Not by its name: what is built or installed later has another checksum.
 		Executor: fmt.Sprintf("/proc/self/fd/%d", p.binary.Fd()),
 		Metrics:  registry, Log: p.Log.With("part", "api"),

@@ -90,7 +90,7 @@ func TestAccess_EveryOperationByEveryRole(t *testing.T) {
 	for _, reads := range []string{server.ReadsTeam, server.ReadsAuthenticated, server.ReadsOpen} {
 		t.Run(reads, func(t *testing.T) {
 			t.Parallel()
-			w := begin(t, closed(reads))
+			w := begin(t, closed(reads), keeping)
 			admin := w.token("admin", "*")
 			a := w.do("PUT", "/v1/jobs/web/prod/hello", service, admin)
 			require.Equal(t, http.StatusCreated, a.status, a.body)

@@ -121,7 +121,7 @@ func (s *Server) task(v *engine.View, r *record.Task) api.Task {
 		ID: r.Id, Job: r.Job, Deploy: r.Deploy, Run: r.Run, Attempt: int(r.Attempt),
 		State: name(taskStates, int32(r.State)), Ready: serves(v.Job(r.Job), r), Message: r.Message, Reason: r.Reason,
 		Agent: r.Agent, Host: r.Host, CreatedAt: millis(r.CreatedAt),
-		RunningAt: moment(r.RunningAt), ReadyAt: moment(r.ReadyAt), EndedAt: moment(r.EndedAt), Sandbox: r.SandboxDir(),
+		LaunchedAt: moment(r.LaunchedAt), RunningAt: moment(r.RunningAt), ReadyAt: moment(r.ReadyAt), EndedAt: moment(r.EndedAt), Sandbox: r.SandboxDir(),
 	}
 	if r.Run == "" {
 		n := int(r.Instance)

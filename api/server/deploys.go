@@ -55,7 +55,7 @@ func (s *Server) listDeploys(ctx context.Context, in *listDeploysInput) (*listed
 			p.add(s.deploy(v, kept[i], r, tasks))
 		}
 	}
-	return p.answer(), nil
+	return p.answerWith(s.older("deploys", r.Key)), nil
 }
 
 // current names the deploy in progress, or else the one whose spec is wanted.
@@ -137,6 +137,13 @@ func (s *Server) getDeploy(ctx context.Context, in *getDeployInput) (*deployOutp
 	}
 	_, d, err := in.in(v)
 	if err != nil {
+		if n, wrong := in.number(); n > 0 && wrong == nil && s.History != nil {
+			out, err := s.pastDeploy(ctx, in.JobPath, n)
+			if err != nil {
+				return nil, err
+			}
+			return &deployOutput{Status: http.StatusOK, Body: out.Body}, nil
+		}
 		return nil, err
 	}
 	in.Number = strconv.FormatUint(uint64(d.Number), 10) // also where it was current

@@ -33,7 +33,7 @@ var (
 // is shown, and everything that is shown has the type that it is shown with.
 func TestDocs_ExamplesAreAnsweredAsShown(t *testing.T) {
 	t.Parallel()
-	w := begin(t, func(w *world) { w.options.InitCode = "the code of the log" })
+	w := begin(t, keeping, func(w *world) { w.options.InitCode = "the code of the log" })
 	text, err := os.ReadFile(docs)
 	require.NoError(t, err)
 	consumer := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "thank you") }))
@@ -86,6 +86,7 @@ func (w *world) prepare(command string, ids map[string]string) {
 		})
 	}
 	w.prepareDeploy(command, ids)
+	w.prepareHistory(command, ids)
 	if strings.Contains(command, "tasks") {
 		task := w.running("web/devel/hello", 3)[0].ID
 		ids["$TASK"] = task
@@ -104,6 +105,21 @@ func (w *world) prepare(command string, ids map[string]string) {
 		require.NoError(w, err)
 		ids["$RUN"] = page.Items[0].ID
 	}
+}
+
+// prepareHistory waits until history has what examples show.
+func (w *world) prepareHistory(command string, ids map[string]string) {
+	w.Helper()
+	if !strings.Contains(command, "/v1/history") {
+		return
+	}
+	w.kept()
+	ended, err := w.PastTasks(ctx, api.HistoryFilter{Job: "web/devel/hello", States: []string{"killed"}, Limit: 1})
+	require.NoError(w, err)
+	ids["$ENDED"] = ended.Items[0].ID
+	events, err := w.PastEvents(ctx, api.HistoryFilter{Types: []string{"job.scaled"}, Limit: 1})
+	require.NoError(w, err)
+	ids["$EVENT"] = events.Items[0].ID
 }
 
 // prepareDeploy waits for how far deploys are in the examples.

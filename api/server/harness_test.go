@@ -41,6 +41,7 @@ type world struct {
 	engine  *engine.Engine
 	storage *memory.Storage
 	mesos   *mesos
+	shelf   shelf
 	options server.Options
 	api     *httptest.Server
 	heard   atomic.Pointer[func(http.Header)]
@@ -55,7 +56,7 @@ func begin(t testing.TB, change ...func(*world)) *world {
 	w.mesos = newMesos(t)
 	gates := gate.New(gate.Options{Deliver: func(ctx context.Context, events ...core.Event) error { return w.engine.Deliver(ctx, events...) }})
 	w.engine = engine.New(engine.Options{
-		Journal: w.storage.Open(), Lease: new(leases.Election).Open("http://127.0.0.1:1"), Caller: w.mesos, EventsKeep: 1000, Ask: gates.Ask,
+		Journal: w.storage.Open(), Lease: new(leases.Election).Open("http://127.0.0.1:1"), Caller: w.mesos, EventsKeep: 1000, Ask: gates.Ask, History: &w.shelf,
 		Elected: core.Elected{Scheduler: "test", Address: "http://127.0.0.1:1", Incarnation: "i1"},
 	})
 	w.mesos.engine = w.engine

@@ -69,6 +69,9 @@ func (p Paging) after() (string, error) {
 	return string(key), nil
 }
 
+// cursorOf is the cursor of the page after a key.
+func cursorOf(key string) string { return base64.RawURLEncoding.EncodeToString([]byte(key)) }
+
 // pager fills a page from records that come in order.
 type pager[T any] struct {
 	page     api.Page[T]
@@ -86,7 +89,7 @@ func newPager[T any](limit int) *pager[T] {
 // something behind it.
 func (p *pager[T]) see(key string) bool {
 	if len(p.page.Items) >= p.limit || p.examined >= maxExamined {
-		p.page.Next = base64.RawURLEncoding.EncodeToString([]byte(p.last))
+		p.page.Next = cursorOf(p.last)
 		return false
 	}
 	p.examined++
@@ -102,6 +105,22 @@ type listed[T any] struct {
 }
 
 func (p *pager[T]) answer() *listed[T] { return &listed[T]{Body: p.page} }
+
+// answerWith names the path of what is older, if there is no other page.
+func (p *pager[T]) answerWith(older string) *listed[T] {
+	if p.page.Next == "" {
+		p.page.Older = older
+	}
+	return p.answer()
+}
+
+// older is the path of a job's in history; "" when none is kept.
+func (s *Server) older(what, job string) string {
+	if s.History == nil {
+		return ""
+	}
+	return "/v1/history/" + what + "?job=" + job
+}
 
 // glob is a pattern of names, where * stands for anything within one part.
 func glob(where, pattern string) (func(string) bool, error) {

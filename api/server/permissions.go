@@ -23,17 +23,19 @@ type permission struct {
 type resource uint8
 
 const (
-	public    resource = iota // of nobody: everyone may
-	known                     // of nobody, but who asks must be known
-	someTeam                  // the role in any team; lists hold what the caller may see
-	ofJob                     // the role for the job of the path
-	ofTask                    // for the job of the task of the path
-	ofGroup                   // for all jobs of the deploy group of the path
-	ofToken                   // for the token of the path, or it is the caller's own
-	ofWebhook                 // for all that the webhook of the path is told of
-	ofBody                    // for what the body names: the handler asks
-	ofCluster                 // in all teams
-	ofPeer                    // of another scheduler, too
+	public      resource = iota // of nobody: everyone may
+	known                       // of nobody, but who asks must be known
+	someTeam                    // the role in any team; lists hold what the caller may see
+	ofJob                       // the role for the job of the path
+	ofTask                      // for the job of the task of the path
+	ofPastTask                  // the same, also of one in history, of which the handler asks
+	ofPastEvent                 // for the job of the event of the path, of which the handler asks
+	ofGroup                     // for all jobs of the deploy group of the path
+	ofToken                     // for the token of the path, or it is the caller's own
+	ofWebhook                   // for all that the webhook of the path is told of
+	ofBody                      // for what the body names: the handler asks
+	ofCluster                   // in all teams
+	ofPeer                      // of another scheduler, too
 )
 
 // permissions are those of all operations, by id.
@@ -64,7 +66,16 @@ var permissions = map[string]permission{
 	"get-run":            {access.Viewer, ofJob, true},
 	"list-job-tasks":     {access.Viewer, ofJob, true},
 	"list-tasks":         {access.Viewer, someTeam, true},
-	"get-task":           {access.Viewer, ofTask, true},
+	"get-task":           {access.Viewer, ofPastTask, true},
+	"get-history":        {access.Viewer, someTeam, true},
+	"list-past-tasks":    {access.Viewer, someTeam, true},
+	"get-past-task":      {access.Viewer, ofPastTask, true},
+	"list-past-runs":     {access.Viewer, someTeam, true},
+	"get-past-run":       {access.Viewer, ofJob, true},
+	"list-past-deploys":  {access.Viewer, someTeam, true},
+	"get-past-deploy":    {access.Viewer, ofJob, true},
+	"list-past-events":   {access.Viewer, someTeam, true},
+	"get-past-event":     {access.Viewer, ofPastEvent, true},
 	"list-pending":       {access.Viewer, someTeam, true},
 	"list-agents":        {access.Viewer, someTeam, true},
 	"get-agent":          {access.Viewer, someTeam, true},
@@ -191,6 +202,11 @@ func (s *Server) refuse(p permission, c *caller, r *http.Request) *problem {
 			return TaskPath{vars["task"]}.missing()
 		}
 		return c.needs(p.role, t.Job)
+	case ofPastTask, ofPastEvent:
+		if !c.MaySomewhere(p.role) {
+			return c.forbidden("this takes the role of %s", p.role)
+		}
+		return nil // what they may not see is not there to them
 	case ofGroup:
 		return s.refuseGroup(p, c, GroupPath{vars["group"]}, v)
 	case ofToken:

@@ -13,12 +13,7 @@ import (
 // deploy tells a deploy of job r without its spec, and how far it is without
 // each instance's progress.
 func (s *Server) deploy(v *engine.View, d *record.Deploy, r *record.Job, tasks census) api.Deploy {
-	out := api.Deploy{
-		Job: d.Job, Number: d.Number, Kind: api.DeployKind(name(deployKinds, int32(d.Kind))),
-		State: api.DeployState(name(deployStates, int32(d.State))), Reason: d.Reason, From: d.From, Of: d.Of,
-		Digest: d.Digest, Author: d.Author, Message: d.Message, Links: d.Links, Group: d.Group,
-		CreatedAt: millis(d.CreatedAt), EndedAt: moment(d.EndedAt),
-	}
+	out := deployOf(d)
 	p := s.specs.of(d)
 	if p == nil || p.spec.Kind != api.KindService {
 		return out
@@ -29,6 +24,16 @@ func (s *Server) deploy(v *engine.View, d *record.Deploy, r *record.Job, tasks c
 		out.Rollout.Progress = nil
 	}
 	return out
+}
+
+// deployOf tells of a deploy what its record has.
+func deployOf(d *record.Deploy) api.Deploy {
+	return api.Deploy{
+		Job: d.Job, Number: d.Number, Kind: api.DeployKind(name(deployKinds, int32(d.Kind))),
+		State: api.DeployState(name(deployStates, int32(d.State))), Reason: d.Reason, From: d.From, Of: d.Of,
+		Digest: d.Digest, Author: d.Author, Message: d.Message, Links: d.Links, Group: d.Group,
+		CreatedAt: millis(d.CreatedAt), EndedAt: moment(d.EndedAt),
+	}
 }
 
 // wholeDeploy tells each instance's progress, too.

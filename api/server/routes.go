@@ -43,6 +43,7 @@ func (s *Server) route() error {
 	r.tasks()
 	r.plan()
 	r.webhooks()
+	r.history()
 	r.cluster()
 	r.tokens()
 	err := errors.Join(s.unprotected...)
@@ -157,6 +158,20 @@ func (r routes) webhooks() {
 	get(r, "list-dead-letters", webhookPath+"/dead-letters", "List the events that could not be delivered", r.s.listDeadLetters)
 	write(r, "redeliver-dead-letters", http.MethodPost, webhookPath+"/dead-letters/redeliver", "Deliver dead letters once more", optionalOf[api.DeadLettersRequest](maxNotesBody), r.s.redeliver)
 	write(r, "drop-dead-letters", http.MethodDelete, webhookPath+"/dead-letters", "Forget dead letters", optionalOf[api.DeadLettersRequest](maxNotesBody), r.s.dropDeadLetters)
+}
+
+func (r routes) history() {
+	const path, ofJob = "/v1/history", "/{team}/{stage}/{name}"
+	get(r, "get-history", path, "Say how far this scheduler's history is, and what it lacks", r.s.getHistory)
+	ran := get(r, "list-past-tasks", path+"/tasks", "List finished tasks, newest first by when they ended", r.s.listPastTasks)
+	ran.Description = "From and to choose those that ran at some time between them. Each scheduler answers from its own history, unless that is shared; how far that is is told with each page."
+	get(r, "get-past-task", path+"/tasks/{task}", "Get a finished task with its timeline", r.s.getPastTask)
+	get(r, "list-past-runs", path+"/runs", "List runs that are over, newest first by when they ended", r.s.listPastRuns)
+	get(r, "get-past-run", path+"/runs"+ofJob+"/{run}", "Get a run that is over", r.s.getPastRun)
+	get(r, "list-past-deploys", path+"/deploys", "List deploys that are over, newest first by when they ended", r.s.listPastDeploys)
+	get(r, "get-past-deploy", path+"/deploys"+ofJob+"/{number}", "Get a deploy that is over, with its spec", r.s.getPastDeploy)
+	get(r, "list-past-events", path+"/events", "List events, newest first", r.s.listPastEvents)
+	get(r, "get-past-event", path+"/events/{event}", "Get an event", r.s.getPastEvent)
 }
 
 func (r routes) cluster() {

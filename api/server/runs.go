@@ -67,10 +67,13 @@ func (s *Server) getRun(ctx context.Context, in *runInput) (*runOutput, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := v.Run(in.key(), in.Run)
+	if r == nil && s.History != nil {
+		return s.pastRun(ctx, in.JobPath, in.Run)
+	}
 	if _, err := in.in(v); err != nil {
 		return nil, err
 	}
-	r := v.Run(in.key(), in.Run)
 	if r == nil {
 		return nil, newProblem(http.StatusNotFound, "%s has no run %s, or it is no longer kept", in.key(), in.Run).kind("not-found")
 	}
@@ -119,5 +122,5 @@ func (s *Server) listRuns(ctx context.Context, in *listRunsInput) (*listed[api.R
 		}
 		return true
 	})
-	return p.answer(), nil
+	return p.answerWith(s.older("runs", in.key())), nil
 }

@@ -57,6 +57,8 @@ type Options struct {
 	Cluster string
 	// Version is told in the OpenAPI description.
 	Version string
+	// History has what left the live state; nil when none is kept.
+	History History
 	// Executor is the path of the perigee-executor binary that is served to
 	// Mesos's fetcher; "" serves none.
 	Executor string

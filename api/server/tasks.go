@@ -136,8 +136,14 @@ func (s *Server) getTask(ctx context.Context, in *taskInput) (*taskOutput, error
 		return nil, err
 	}
 	r, err := in.in(v)
+	if err != nil && s.History != nil {
+		return s.pastTask(ctx, in.TaskPath)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if !callerOf(ctx).sees(r.Job) {
+		return nil, in.missing()
 	}
 	t := s.task(v, r)
 	t.Timeline = timeline(r)

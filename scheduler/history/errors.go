@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/engine"
 )
 
@@ -13,8 +14,8 @@ var ErrUnavailable = errors.New("the history cannot be read now")
 // ErrSlow: a query took too long and was given up.
 var ErrSlow = errors.New("the query of history took too long: narrow it, by time, by job or by agent")
 
-// ErrCursor: a cursor is not one that a page gave.
-var ErrCursor = errors.New("is not a cursor: it is next of the page before, as it was answered")
+// errCursor: a cursor is not one that a page gave.
+var errCursor = api.Invalid{{Location: "query.cursor", Message: "is not a cursor of these: it is next of the page before, as it was answered"}}
 
 // WrongError says that a history is not to be used as configured; trying again
 // does not help.

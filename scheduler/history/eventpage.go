@@ -46,7 +46,7 @@ func parsePosition(s string) (position, error) {
 	n, err1 := strconv.ParseInt(k, 10, 64)
 	m, err2 := strconv.Atoi(i)
 	if err1 != nil || err2 != nil || n < 0 || m < 0 {
-		return position{}, ErrCursor
+		return position{}, errCursor
 	}
 	return position{n, m}, nil
 }
@@ -141,6 +141,7 @@ func (r *reader) planEvents(ctx context.Context, f api.HistoryFilter) (p find, k
 		to = f.To.UnixMilli()
 		p.to = keyFrom(to)
 	}
+	named := f.Job != "" || f.Team != "" || f.Stage != ""
 	group := func(terms ...string) { p.groups = append(p.groups, terms) }
 	if f.Agent != "" {
 		group(hashTerm(agentOf, f.Agent), hashTerm(hostOf, f.Agent))
@@ -158,7 +159,7 @@ func (r *reader) planEvents(ctx context.Context, f api.HistoryFilter) (p find, k
 		group(jobs...)
 	}
 	return p, func(e *record.Event) bool {
-		return e.At >= from && e.At < to && matchesJob(f, e.Job) &&
+		return e.At >= from && e.At < to && (e.Job == "" && !named || matchesJob(f, e.Job)) &&
 			(f.Agent == "" || e.Agent == f.Agent || e.Host == f.Agent) &&
 			(f.Actor == "" || e.Actor == f.Actor) && (f.Task == "" || e.Task == f.Task) && (f.Object == "" || e.Object == f.Object) &&
 			(f.Run == "" || e.Run == f.Run) && matchesType(f.Types, e.Type)
@@ -186,7 +187,7 @@ func matchesType(patterns []string, typ string) bool {
 // of them to be looked for.
 func (r *reader) jobTerms(ctx context.Context, f api.HistoryFilter) (out []string, none bool, err error) {
 	if f.Job == "" && f.Team == "" && f.Stage == "" {
-		return nil, false, nil
+		return nil, false, nil // what is about no job is seen by all
 	}
 	named, err := r.jobsNamed(ctx, f)
 	if err != nil || len(named) == 0 || len(named) > choicesMost {

@@ -147,7 +147,7 @@ func TestFindsTasks(t *testing.T) {
 		require.NoError(p, err)
 		require.Nil(p, none)
 		_, _, err = s.Tasks(p.Context(), api.HistoryFilter{Cursor: "nonsense", Limit: 10})
-		require.ErrorIs(p, err, ErrCursor)
+		require.ErrorAs(p, err, new(api.Invalid))
 	})
 }
 

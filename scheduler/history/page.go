@@ -56,7 +56,7 @@ func (r *reader) page(ctx context.Context, p plan, cursor string, limit int, tel
 	before := int64(keyMost)
 	if cursor != "" {
 		if before, err = strconv.ParseInt(cursor, 10, 64); err != nil || before < 0 {
-			return "", ErrCursor
+			return "", errCursor
 		}
 	}
 	end := time.Now().Add(pageTime)

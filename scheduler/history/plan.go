@@ -204,11 +204,15 @@ func (c choice) set() map[int64]bool {
 // jobs are those that a filter names.
 func (r *reader) jobs(ctx context.Context, f api.HistoryFilter) (choice, error) {
 	named, err := r.jobsNamed(ctx, f)
-	c := choice{given: f.Job != "" || f.Team != "" || f.Stage != ""}
+	c := choice{given: choosesJobs(f)}
 	for _, j := range named {
 		c.numbers = append(c.numbers, j.n)
 	}
 	return c, err
+}
+
+func choosesJobs(f api.HistoryFilter) bool {
+	return f.Job != "" || f.Team != "" || f.Stage != "" || f.Sees != nil
 }
 
 type namedJob struct {
@@ -217,7 +221,7 @@ type namedJob struct {
 }
 
 func (r *reader) jobsNamed(ctx context.Context, f api.HistoryFilter) (out []namedJob, err error) {
-	if f.Job == "" && f.Team == "" && f.Stage == "" {
+	if !choosesJobs(f) {
 		return nil, nil
 	}
 	first := f.Job
@@ -258,7 +262,7 @@ func matchesJob(f api.HistoryFilter, job string) bool {
 			return false
 		}
 	}
-	return (f.Team == "" || f.Team == team) && (f.Stage == "" || f.Stage == stage)
+	return (f.Team == "" || f.Team == team) && (f.Stage == "" || f.Stage == stage) && (f.Sees == nil || f.Sees(job))
 }
 
 // agents are those that a filter names, one by its id, several by their host.

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
@@ -45,7 +46,8 @@ func (h *History) reading(ctx context.Context, do func(context.Context, *reader)
 // isOurs says whether an error is one that callers know.
 func isOurs(err error) bool {
 	var gap *GapError
-	return errors.As(err, &gap) || errors.Is(err, ErrCursor)
+	var invalid api.Invalid
+	return errors.As(err, &gap) || errors.As(err, &invalid)
 }
 
 func (r *reader) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {

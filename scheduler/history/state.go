@@ -15,7 +15,8 @@ const gapsTold = 20
 // left out.
 func (h *History) State(ctx context.Context) api.HistoryState {
 	items, _, oldest, latest := h.queue.state()
-	out := api.HistoryState{Kind: "sqlite", Shared: h.dialect.shared(), Waiting: items}
+	out := api.HistoryState{Kind: "sqlite", Shared: h.dialect.shared()}
+	out.Waiting = items
 	if out.Shared {
 		out.Kind = "postgresql"
 	}
