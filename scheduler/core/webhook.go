@@ -27,7 +27,7 @@ type UpdateWebhook struct {
 }
 
 // RotateSecret has a webhook signed with another secret. Those before stay valid
-// for Keep (ms).
+// for Keep (ms) at the most.
 type RotateSecret struct {
 	ID      string
 	IfMatch *uint64
@@ -174,8 +174,8 @@ func (c *Core) updateWebhook(w *webhook, op UpdateWebhook, actor string) (Result
 func (c *Core) rotateSecret(w *webhook, op RotateSecret, actor string) (Result, *Error) {
 	rec := c.editWebhook(w)
 	for _, s := range rec.Secrets {
-		if s.ExpiresAt == 0 {
-			s.ExpiresAt = c.now + op.Keep
+		if until := c.now + op.Keep; s.ExpiresAt == 0 || s.ExpiresAt > until {
+			s.ExpiresAt = until
 		}
 	}
 	rec.Secrets = append([]*record.WebhookSecret{{Key: op.Secret, CreatedAt: c.now}}, rec.Secrets...)
