@@ -68,7 +68,7 @@ func within(dir string, roots ...string) bool {
 // other.
 func TestImports(t *testing.T) {
 	adapters := []string{"scheduler/journal/file", "scheduler/journal/memory", "scheduler/journal/zk", "scheduler/lease/memory",
-		"scheduler/lease/static", "scheduler/lease/zk", "scheduler/mesos", "scheduler/gate", "scheduler/history", "scheduler/webhook"}
+		"scheduler/lease/static", "scheduler/lease/zk", "scheduler/mesos", "scheduler/gate", "scheduler/history", "scheduler/webhook", "scheduler/oidc"}
 	// The simulation plays the driver's part, with the driver's own messages.
 	mayNameAdapters := []string{"server", "cli", "scheduler/sim"}
 	for dir, s := range sources(t) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/api/access"
 )
 
 // checker collects what is wrong with values.
@@ -66,6 +67,7 @@ func (c *checker) access(s *Server) {
 	c.add(a.Mode != "" || s.API.Loopback() || !address(s.API.Listen, true), "access.mode",
 		"must be said, since others than this machine reach api.listen, %s: token, or open if all who reach it may do everything", s.API.Listen)
 	c.choice("access.reads", a.Reads, "open", "authenticated", "team")
+	c.oidc(a.OIDC)
 	_, err := a.ProxyNetworks()
 	c.add(err == nil, "access.proxies", "%v: write them as 10.0.0.8, 10.1.0.0/16", err)
 	c.add(a.InitCode == "" || len(a.InitCode) >= 20, "access.init_code", "must have at least 20 characters: who guesses it may do everything")
@@ -79,6 +81,16 @@ func (c *checker) webhooks(w Webhooks) {
 	c.duration("webhooks.retry_for", w.RetryFor, time.Second)
 	c.count("webhooks.per_team", w.PerTeam, 0, 10_000)
 	c.count("webhooks.most", w.Most, 0, 10_000)
+}
+
+func (c *checker) oidc(o OIDC) {
+	u, err := url.Parse(o.Issuer)
+	local := err == nil && u.Scheme == "http" && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
+	c.add(o.Issuer == "" || err == nil && u.Hostname() != "" && u.RawQuery == "" && (u.Scheme == "https" || local),
+		"access.oidc.issuer", "%q is not the URL of an issuer: write it as https://host/path; http is for this machine alone", o.Issuer)
+	c.add(o.Issuer == "" || o.Audience != "", "access.oidc.audience", "is needed with access.oidc.issuer: without it, what the issuer signs for others would do")
+	_, err = access.ParseRules(o.Grants)
+	c.add(err == nil, "access.oidc.grants", "%v", err)
 }
 
 func (c *checker) executor(e Executor) {

@@ -13,16 +13,20 @@ import (
 func (s Server) Print(w io.Writer, o Origins) error {
 	type line struct{ text, origin string }
 	var lines []line
-	widest, section := 0, ""
+	widest := 0
+	var in []string // sections, from the outermost
 	for _, setting := range settings {
-		name, indent := setting.path, ""
-		if outer, inner, nested := strings.Cut(setting.path, "."); nested {
-			if outer != section {
-				lines = append(lines, line{text: outer + ":"})
-				section = outer
+		parts := strings.Split(setting.path, ".")
+		sections, name := parts[:len(parts)-1], parts[len(parts)-1]
+		for i, s := range sections {
+			if i < len(in) && in[i] == s {
+				continue
 			}
-			name, indent = inner, "  "
+			in = nil // what is in another section has others
+			lines = append(lines, line{text: strings.Repeat("  ", i) + s + ":"})
 		}
+		in = sections
+		indent := strings.Repeat("  ", len(sections))
 		value, origin := setting.format(&s), o.Of[setting.path]
 		value = setting.printable(value)
 		if value == "" && origin == "default" {

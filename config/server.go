@@ -46,7 +46,18 @@ type Access struct {
 	Mode     string `yaml:"mode" unset:"open, on loopback; elsewhere it must be said" help:"Who may use the API: token is whoever shows a token or is vouched for by access.oidc, see docs/security.md; open is everyone, who may do everything."`
 	Reads    string `yaml:"reads" default:"team" help:"Who may read where access.mode is token: team is who has a role in the job's team and stage; authenticated is who has one anywhere; open is everyone. What tasks have written to their sandboxes always takes a role in the team and stage."`
 	Proxies  string `yaml:"proxies" unset:"none" help:"Proxies in front of the API, as addresses or networks separated by commas: 10.0.0.8, 10.1.0.0/16. They alone are believed when they say in X-Forwarded-For for whom they ask."`
+	OIDC     OIDC   `yaml:"oidc"`
 	InitCode string `yaml:"init_code" secret:"true" unset:"a random one, which the leading scheduler logs while there is no token" help:"Code that perigee token init makes the first token with; the same for all schedulers, at least 20 characters."`
+}
+
+// OIDC says for whom an OpenID Connect issuer vouches, beside tokens.
+type OIDC struct {
+	Issuer    string `yaml:"issuer" unset:"nobody is known by OIDC" help:"URL of the OpenID Connect issuer whose JWTs are taken, as they have it in iss."`
+	Audience  string `yaml:"audience" unset:"none" help:"Audience that JWTs must be for: the id of the client that Perigee is to the issuer. It is needed."`
+	UserClaim string `yaml:"user_claim" default:"preferred_username" help:"Claim that names people; the subject where there is none."`
+	Claim     string `yaml:"claim" default:"groups" help:"Claim whose value, or values, access.oidc.grants is about. A name with dots is a path: realm_access.roles."`
+	TeamClaim string `yaml:"team_claim" unset:"none" help:"Claim whose value, or values, are the teams that {team} in a grant stands for, where the value that it is for has no {team} itself."`
+	Grants    string `yaml:"grants" unset:"nothing is granted" help:"What values of the claim grant, separated by semicolons: VALUE=ROLE:TEAM, or VALUE=ROLE:TEAM:STAGE+STAGE. For example ops=admin:*; {team}-devs=deployer:{team}:devel+staging."`
 }
 
 // ProxyNetworks are the networks of Proxies.

@@ -157,11 +157,13 @@ func TestServerValues(t *testing.T) {
 	for flag, values := range map[string]struct{ good, bad []string }{
 		"mesos-master": {[]string{"a:5050", "a:5050,b:5050", "[::1]:5050", "zk://a:2181/mesos", "zk://u:p@a:2181,b:2181/mesos/x"},
 			[]string{"", "a", ":5050", "a:0", "a:5050/", "http://a:5050", "zk://a:2181", "zk://a/mesos", "zk:///mesos"}},
-		"api-listen":     {[]string{":0", "127.0.0.1:7300", "[::]:7300", "localhost:80"}, []string{"", "localhost", "a:b", "a:99999", "http://a:1"}},
-		"access-mode":    {[]string{"open", "token"}, []string{"closed"}},
-		"access-proxies": {[]string{"", "10.0.0.8", "10.0.0.8, 10.1.0.0/16,::1"}, []string{"proxy", "10.0.0.0/99", "10.0.0.8 10.0.0.9"}},
-		"access-reads":   {[]string{"open", "team", "authenticated"}, []string{"", "all"}},
-		"api-public-url": {[]string{"", "http://a", "https://a:1/x"}, []string{"a:1", "ftp://a", "http://"}},
+		"api-listen":         {[]string{":0", "127.0.0.1:7300", "[::]:7300", "localhost:80"}, []string{"", "localhost", "a:b", "a:99999", "http://a:1"}},
+		"access-mode":        {[]string{"open", "token"}, []string{"closed"}},
+		"access-proxies":     {[]string{"", "10.0.0.8", "10.0.0.8, 10.1.0.0/16,::1"}, []string{"proxy", "10.0.0.0/99", "10.0.0.8 10.0.0.9"}},
+		"access-oidc-grants": {[]string{"", "ops=admin:*; {team}-devs=deployer:{team}:devel"}, []string{"ops", "ops=root:*"}},
+		"access-oidc-issuer": {nil, []string{"x", "http://issuer.example.com", "https://issuer.example.com?x=1", "ftp://a"}},
+		"access-reads":       {[]string{"open", "team", "authenticated"}, []string{"", "all"}},
+		"api-public-url":     {[]string{"", "http://a", "https://a:1/x"}, []string{"a:1", "ftp://a", "http://"}},
 		"journal-url": {[]string{"file:///x", "zk://a:1/x", "zk://a:1,b:2/x/y"},
 			[]string{"", "file://x", "file:///", "zk://a:1", "zk://a:1/", "zk://a/x", "zk://a:1/x/", "zk://u:p@a:1/x", "/x"}},
 		"journal-session-timeout": {[]string{"1s", "1m"}, []string{"0s", "500ms", "2m"}},
@@ -215,6 +217,10 @@ func TestAccessModeMustBeSaid(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, s.Access.Tokens())
 	require.NotContains(t, printed(t, s, origins), "0123456789")
+	_, _, err = config.LoadServer("", nil, serverFlags(t, "--access-oidc-issuer=https://issuer.example.com"))
+	require.ErrorContains(t, err, "access.oidc.audience: is needed")
+	_, _, err = config.LoadServer("", nil, serverFlags(t, "--access-oidc-issuer=http://127.0.0.1:1", "--access-oidc-audience=perigee"))
+	require.NoError(t, err)
 	_, _, err = config.LoadServer("", nil, serverFlags(t, "--access-init-code=short"))
 	require.ErrorContains(t, err, "at least 20 characters")
 	s, _, err = config.LoadServer("", nil, nil)

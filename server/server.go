@@ -154,16 +154,6 @@ func (p *process) open(ctx context.Context) error {
 	return err
 }
 
-// access is how callers are known, nil when everybody may do everything.
-func (p *process) access() *apiserver.Access {
-	c := p.Config.Access
-	if !c.Tokens() {
-		return nil
-	}
-	proxies, _ := c.ProxyNetworks() // was checked
-	return &apiserver.Access{Reads: c.Reads, Proxies: proxies, InitCodeKnown: c.InitCode != ""}
-}
-
 // connect makes the driver of a leadership.
 func (p *process) connect(executors mesos.ExecutorOptions, deliver engine.Deliver) engine.Driver {
 	d := mesos.New(mesos.Options{

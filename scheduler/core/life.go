@@ -90,6 +90,7 @@ func (b *lifeBegins) put(key string, m Record) {
 func (b *lifeBegins) cluster() {
 	b.after = proto.CloneOf(b.before)
 	b.after.Incarnation, b.after.Unsettled = b.life.Incarnation, true
+	b.after.Secret = nil // a copy of a cluster must not know what that knows: the first leader takes another
 	if b.life.NewFramework {
 		b.after.FrameworkId = ""
 	}

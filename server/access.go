@@ -1,0 +1,23 @@
+package server
+
+import (
+	"github.com/perigee-sched/perigee/api/access"
+	apiserver "github.com/perigee-sched/perigee/api/server"
+	"github.com/perigee-sched/perigee/scheduler/oidc"
+)
+
+// access is how callers are known, nil when everybody may do everything.
+func (p *process) access() *apiserver.Access {
+	c := p.Config.Access
+	if !c.Tokens() {
+		return nil
+	}
+	proxies, _ := c.ProxyNetworks() // was checked
+	a := &apiserver.Access{Reads: c.Reads, Proxies: proxies, InitCodeKnown: c.InitCode != ""}
+	if c.OIDC.Issuer != "" {
+		rules, _ := access.ParseRules(c.OIDC.Grants) // was checked
+		a.OIDC = oidc.New(oidc.Options{Issuer: c.OIDC.Issuer, Audience: c.OIDC.Audience, UserClaim: c.OIDC.UserClaim,
+			Claim: c.OIDC.Claim, TeamClaim: c.OIDC.TeamClaim, Rules: rules, Logger: p.Log.With("part", "oidc")})
+	}
+	return a
+}
