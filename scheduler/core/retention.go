@@ -195,8 +195,9 @@ func (c *Core) taskEnded(t *task) {
 	}
 	s := t.job.slot(t.rec.Instance)
 	if s.ended = append(s.ended, t); len(s.ended) > instanceTasksKept {
-		spare(c, s.ended[0], c.dropTask)
-		s.ended = slices.Delete(s.ended, 0, 1)
+		oldest := s.ended[0]
+		s.ended = slices.Delete(s.ended, 0, 1) // before it is dropped, which takes it out too
+		spare(c, oldest, c.dropTask)
 	}
 }
 
