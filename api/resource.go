@@ -140,6 +140,8 @@ type Agent struct {
 	Total      Resources         `json:"total"`
 	Offered    Resources         `json:"offered"` // free, and offered to Perigee now
 	Tasks      int               `json:"tasks"`   // of Perigee's
+	// JoinedAt is when it was seen first, or first since it was lost.
+	JoinedAt *time.Time `json:"joined_at,omitempty"`
 }
 
 // Problem is an error, as RFC 9457 problem details.

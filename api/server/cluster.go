@@ -82,7 +82,7 @@ func (s *Server) listAgents(ctx context.Context, in *listAgentsInput) (*listed[a
 	first := sort.Search(len(agents), func(i int) bool { return key(&agents[i]) > after })
 	p := newPager[api.Agent](in.limit())
 	for i := first; i < len(agents) && p.see(key(&agents[i])); i++ {
-		p.add(agent(&agents[i]))
+		p.add(agent(v, &agents[i]))
 	}
 	return p.answer(), nil
 }
@@ -103,7 +103,7 @@ func (s *Server) getAgent(ctx context.Context, in *agentInput) (*agentOutput, er
 	}
 	for i := range v.Observed.Agents {
 		if a := &v.Observed.Agents[i]; a.ID == in.Agent || a.Host == in.Agent {
-			return &agentOutput{Body: agent(a)}, nil
+			return &agentOutput{Body: agent(v, a)}, nil
 		}
 	}
 	return nil, newProblem(http.StatusNotFound, "no agent is called %s, by id or host", in.Agent).kind("not-found")

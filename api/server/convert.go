@@ -185,13 +185,16 @@ func timeline(r *record.Task) []api.Moment {
 	return moments
 }
 
-func agent(a *core.AgentStatus) api.Agent {
+func agent(v *engine.View, a *core.AgentStatus) api.Agent {
 	out := api.Agent{ID: a.ID, Host: a.Host, URL: a.URL, Tasks: a.Tasks, Total: resources(a.Total), Offered: resources(a.Offered)}
 	if len(a.Attributes) > 0 {
 		out.Attributes = make(map[string]string, len(a.Attributes))
 		for _, attribute := range a.Attributes {
 			out.Attributes[attribute.Name] = attribute.Value
 		}
+	}
+	if rec := v.Agent(a.ID); rec != nil {
+		out.JoinedAt = moment(rec.JoinedAt)
 	}
 	return out
 }

@@ -204,6 +204,9 @@ func TestEvents_Conform(t *testing.T) {
 		subjects[e.Type] = e.Subject
 	}
 	require.Equal(t, "agent-1", subjects["dev.perigee.agent.joined"])
+	agents, err := w.Agents(ctx)
+	require.NoError(t, err)
+	require.NotNil(t, agents[0].JoinedAt)
 	require.NotEmpty(t, subjects["dev.perigee.scheduler.elected"])
 	require.NotEmpty(t, subjects["dev.perigee.scheduler.subscribed"])
 }

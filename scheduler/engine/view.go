@@ -152,6 +152,13 @@ func (v *View) Groups(yield func(*record.Group) bool) {
 	ascend(v.records, record.PrefixGroup, record.PrefixGroup, yield)
 }
 
+// Agent returns an agent that joined, nil when it is unknown or was lost.
+func (v *View) Agent(id string) *record.Agent {
+	m, _ := v.records.Get(record.AgentKey(id))
+	a, _ := m.(*record.Agent)
+	return a
+}
+
 // Run returns a run, nil when it is unknown or no longer kept.
 func (v *View) Run(job, id string) *record.Run {
 	m, _ := v.records.Get(record.RunKey(job, id))
