@@ -147,7 +147,7 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 	a.add(root, groupChange, a.runCommand(), a.scaleCommand(), a.pauseCommand(), a.resumeCommand(), a.restartCommand(),
 		a.killCommand(), a.skipHealthCommand(), a.removeCommand())
 	a.add(root, groupLook, a.statusCommand(), a.jobsCommand(), a.taskCommand(), a.logsCommand(), a.explainCommand(), a.eventsCommand(),
-		a.agentsCommand(), a.runsCommand(), a.deploysCommand(), a.groupsCommand(), a.endpointsCommand(), a.webhookCommand())
+		a.historyCommand(), a.agentsCommand(), a.runsCommand(), a.deploysCommand(), a.groupsCommand(), a.endpointsCommand(), a.webhookCommand())
 	a.add(root, groupServe, append([]*cobra.Command{a.schedulerCommand(), a.stateCommand(), a.devCommand()}, extra...)...)
 	a.add(root, groupAccess, a.tokenCommand())
 	root.AddCommand(a.versionCommand())
