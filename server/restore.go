@@ -169,7 +169,7 @@ func (r *restoring) askMesos(ctx context.Context) error {
 	framework := r.State.Cluster().GetFrameworkId()
 	switch {
 	case framework == "":
-		r.warn("the backup has no framework id: nothing of it was ever launched")
+		r.warn("the backup has no framework id, since it was made before there was one: if anything was launched afterwards, nobody stops it")
 		r.seen = &restore.Seen{}
 		return nil
 	case r.Offline:

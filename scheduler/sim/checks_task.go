@@ -236,7 +236,9 @@ func running(list []*executorProcess) []*executorProcess {
 func (c *checks) doubled(older, newer *executorProcess, what string) {
 	t := c.w.journal.task(older.task.TaskID.Value)
 	switch {
-	case t == nil, t.State == taskLost, c.tasks.asked[t.Id]:
+	case t == nil:
+		c.besideStray(older, newer, what)
+	case t.State == taskLost, c.tasks.asked[t.Id]:
 	case !t.State.Terminal():
 		c.fail("at most one live task: %s of %s runs as %s and as %s", what, newer.def.Job, older.task.TaskID.Value, newer.task.TaskID.Value)
 	case older.ending:

@@ -52,6 +52,9 @@ const (
 	MutantForgetAgents Mutant = "agents are forgotten after a failover"
 	MutantEventOrder   Mutant = "events of a task out of order"
 
+	// MutantUnsettled is of simulations that end with a restore alone.
+	MutantUnsettled Mutant = "launches beside strays after a restore"
+
 	MutantReadyEarly Mutant = "ready without a health check"
 	MutantStopEarly  Mutant = "a deploy stops what serves before its replacement does"
 	MutantNoReturn   Mutant = "a deploy that is rolled back stays wanted"

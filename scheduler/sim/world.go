@@ -21,6 +21,9 @@ type Options struct {
 	Trace func(string)
 	// Coverage, when set, counts what was met.
 	Coverage *Coverage
+	// Restore ends the play with the loss of the journal and all schedulers, and
+	// the restore of a backup made at some time before.
+	Restore bool
 	// Mutant breaks the schedulers on purpose, to see that it is found out.
 	Mutant Mutant
 }
@@ -48,6 +51,7 @@ type world struct {
 	checks     *checks
 	lists      *rand.Rand // of agents: what they draw from
 	histories  *histories
+	restores   *restores
 	timers     timers
 	calm       bool // no more faults, no more work
 	chosen     []Choice
@@ -102,6 +106,7 @@ func Run(opts Options) (failure error) {
 	w.checks = newChecks(w)
 	w.journal = newJournal(w)
 	w.histories = newHistories(w)
+	w.restores = newRestores(w)
 	w.lists = rand.New(rand.NewPCG(opts.Seed, 1<<62))
 	w.election = &election{w: w}
 	w.users = newUsers(w)
@@ -120,6 +125,9 @@ func Run(opts Options) (failure error) {
 	}()
 	w.begin()
 	w.play()
+	if opts.Restore {
+		w.restores.loseAll()
+	}
 	w.settle()
 	return nil
 }
@@ -198,6 +206,7 @@ func (w *world) do(c Choice) {
 	actionNamed[c.Action](w)
 	w.settleEffects()
 	w.checks.run()
+	w.restores.look()
 }
 
 // anyOf has one of the schedulers do something: the first that can.
