@@ -31,7 +31,7 @@ type world struct {
 	engine  *engine.Engine
 	runner  *Runner
 	options func(*Options)
-	keep    int // events that the engine keeps
+	keep    int    // events that the engine keeps
 	end     func() // of the scheduler, as it ends on SIGTERM
 	crash   func() // of the scheduler, with nothing saved
 

@@ -107,8 +107,8 @@ func (l *leading) add(v *engine.View, w *record.Webhook) {
 	if c != nil {
 		s.restore(c, through)
 	}
-	s.through = through
-	if s.tail = len(s.reader.pending) == 0 && through == l.at; !s.tail {
+	s.through, s.awaits = through, c == nil
+	if s.tail = len(s.reader.pending) == 0 && through == l.at && !s.awaits; !s.tail {
 		s.reader.from = fromLog
 	}
 	l.subs[w.Id] = s

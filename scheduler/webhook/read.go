@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/perigee-sched/perigee/scheduler/engine"
@@ -24,6 +25,9 @@ const (
 	// readAgain is how long to wait before history is asked again that had nothing,
 	// or failed; in ms.
 	readAgain = 1_000
+	// awaitAgain is how soon to look again for the event that a subscription begins
+	// with, in ms.
+	awaitAgain = 20
 	// readersMost subscriptions read history at a time.
 	readersMost = 4
 )
@@ -69,6 +73,11 @@ func (s *subscription) take(events []engine.Published, last engine.EventID) (all
 		if p.ID.Compare(last) > 0 {
 			return true
 		}
+		if s.awaits {
+			s.awaits = p.Event.Object != s.hook.Id || !strings.HasPrefix(p.Event.Type, "webhook.")
+			s.through = p.ID
+			continue
+		}
 		if s.wants.matches(p.Event.Job, p.Event.Type) {
 			if !s.room() {
 				return false
@@ -91,7 +100,7 @@ func (s *subscription) behind(at engine.EventID) {
 func (s *subscription) gap(through engine.EventID, now int64) {
 	g := &record.WebhookGap{After: s.through.Position(), Through: through.Position(), At: now}
 	s.counts.gaps = append(s.counts.gaps[max(0, len(s.counts.gaps)-gapsKept+1):len(s.counts.gaps):len(s.counts.gaps)], g)
-	s.through = through
+	s.through, s.awaits = through, false
 	s.saver.changed()
 }
 

@@ -66,7 +66,10 @@ func (l *leading) readLog(s *subscription, now int64) {
 		return
 	}
 	s.reader.from, s.reader.problem = fromLog, ""
-	if s.take(events, l.at) && (len(events) < readMost || events[len(events)-1].ID.Compare(l.at) > 0) {
+	switch all := s.take(events, l.at) && (len(events) < readMost || events[len(events)-1].ID.Compare(l.at) > 0); {
+	case all && s.awaits:
+		s.reader.until = now + awaitAgain
+	case all:
 		s.tail, s.reader.from = true, "" // it has all up to where events are given
 	}
 }

@@ -41,7 +41,9 @@ func TestRetry_WaitsEverLongerForDaysThenTheEventIsADeadLetter(t *testing.T) {
 		w.start()
 		w.job("web/prod/shop")
 		id := w.hook("http://consumer/")
-		c.answers(func(rw http.ResponseWriter, _ *http.Request, _ *api.Event) { http.Error(rw, "no\n disk", http.StatusInternalServerError) })
+		c.answers(func(rw http.ResponseWriter, _ *http.Request, _ *api.Event) {
+			http.Error(rw, "no\n disk", http.StatusInternalServerError)
+		})
 		w.tell("web/prod/shop", 3)
 		w.pass(time.Minute)
 		require.Equal(w, []time.Duration{1 * time.Second, 3 * time.Second, 7 * time.Second, 15 * time.Second, 31 * time.Second}, since(c.all()))
@@ -328,7 +330,9 @@ func TestTest_SaysWhatTheConsumerSaid(t *testing.T) {
 		w.start()
 		w.job("web/prod/shop")
 		id := w.hook("http://consumer/")
-		c.answers(func(rw http.ResponseWriter, _ *http.Request, _ *api.Event) { http.Error(rw, "who are you?", http.StatusUnauthorized) })
+		c.answers(func(rw http.ResponseWriter, _ *http.Request, _ *api.Event) {
+			http.Error(rw, "who are you?", http.StatusUnauthorized)
+		})
 		w.tell("web/prod/shop", 2)
 		w.pass(3 * time.Hour)
 		hook := w.engine.View().Webhook(id)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
 func TestRunner_DeliversEventsAsTheyCome(t *testing.T) {
@@ -16,8 +17,9 @@ func TestRunner_DeliversEventsAsTheyCome(t *testing.T) {
 		w.start()
 		w.job("web/prod/shop")
 		w.job("ops/prod/shop")
+		before := w.engine.Newest().Position()
 		w.tell("web/prod/shop", 1)
-		id := w.hook("http://consumer/in?key=7")
+		id := w.hook("http://consumer/in?key=7", func(r *record.Webhook) { r.From = before }) // it was asked for then
 		w.tell("web/prod/shop", 3)
 		w.tell("ops/prod/shop", 2)
 		got := c.all()

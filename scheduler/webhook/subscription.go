@@ -54,6 +54,9 @@ type subscription struct {
 	tail    bool
 	through engine.EventID
 	reader  reader
+	// awaits says that the event which tells that the webhook was made, or enabled,
+	// is still to come: it is told of what comes after.
+	awaits bool
 
 	lanes   map[lane]*queue
 	ready   []*queue // may be tried, in this order
