@@ -24,10 +24,11 @@ const (
 // found to be there.
 func (s *store) keep(ctx context.Context, all []told) error {
 	if len(all) == 1 {
-		var err error
-		if all[0].Durable, err = s.keepFirst(ctx, all[0].Durable); err != nil {
+		last, err := s.keepFirst(ctx, all[0].Durable)
+		if err != nil {
 			return err
 		}
+		all = []told{{Durable: last}} // the queue's own stays as it is: others read it
 	}
 	return s.transact(ctx, func(b *batch) error {
 		for _, t := range all {
