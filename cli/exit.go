@@ -31,7 +31,7 @@ const (
 	codeRolledBack   = 11
 	codeCancelled    = 12
 	codeSuperseded   = 13
-	codeStandsStill  = 14 // it failed, and somebody is to decide
+	codeStandsStill  = 14  // it failed, and somebody is to decide
 	codeTimedOut     = 124 // --timeout
 	codeInterrupted  = 130 // Ctrl-C
 )
