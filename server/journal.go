@@ -17,8 +17,7 @@ import (
 // before it says what is wrong, and ends.
 const zooKeeperPatience = 20 * time.Second
 
-// openJournal opens the journal that the configuration names, and with it how a
-// leader is found.
+// openJournal opens the journal that the configuration names.
 func (p *process) openJournal(ctx context.Context) error {
 	c, log := p.Config.Journal, p.Log.With("part", "journal")
 	servers, path, ok := c.ZooKeeper()
@@ -27,7 +26,7 @@ func (p *process) openJournal(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.journal, p.lease = j, static.New(p.url)
+		p.journal = j
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, zooKeeperPatience)
@@ -47,9 +46,24 @@ func (p *process) openJournal(ctx context.Context) error {
 		return fmt.Errorf("journal.url %s: %w", c.URL, err)
 	}
 	p.journal = j
-	p.lease, err = leasezk.New(p.zk, leasezk.Options{Address: p.url, Version: Version, Features: p.features(),
+	return nil
+}
+
+// openLease begins to look who leads: by ZooKeeper, or this scheduler alone where
+// the journal is its own. Others are told of this scheduler from here on, so that
+// what they are told of is opened before.
+func (p *process) openLease() error {
+	if p.zk == nil {
+		p.lease = static.New(p.url)
+		return nil
+	}
+	l, err := leasezk.New(p.zk, leasezk.Options{Address: p.url, Version: Version, Features: p.features(),
 		Saw: p.saw, Recorded: p.recorded, TellEvery: tellEvery, Now: p.Now, Logger: p.Log.With("part", "lease")})
-	return err
+	if err != nil {
+		return err
+	}
+	p.lease = l
+	return nil
 }
 
 // tellEvery is how often schedulers tell each other how far they are: what is

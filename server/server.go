@@ -121,6 +121,9 @@ func (p *process) open(ctx context.Context) error {
 	if err := p.openHistory(ctx); err != nil {
 		return err
 	}
+	if err := p.openLease(); err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	executors := p.executors(sum)
 	p.connect(executors, nil) // for its figures, which are all 0
