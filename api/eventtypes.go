@@ -83,7 +83,7 @@ var runEvents = kindTable{
 var deployEvents = kindTable{
 	name: "deploy",
 	about: "A deploy is one attempt to move a job to a new spec. Those named for a state are told when it enters that. " +
-		"`message` is what was said when it was begun, and `actor` who began it, or who did what is told of.",
+		"`message` is what was said when it was begun. `actor` is its author; of what somebody did to it since, who did.",
 	always:    "job deploy state",
 	sometimes: "reason message",
 	example:   EventData{Job: "web/prod/hello", Deploy: 4, State: "in_progress", Message: "more memory", Actor: "ann"},

@@ -104,3 +104,30 @@ func deploysEnter() []string {
 	}
 	return names
 }
+
+// Who asks is the actor of what that causes at once; a deploy that is begun for
+// somebody else has that author.
+func TestEvents_SayWhoCausedThem(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.do("lead")
+	actors := func(actor string, op Op) map[string]string {
+		w.requests++
+		by := map[string]string{}
+		for _, e := range w.step(Request{ID: w.requests, Actor: actor, Op: op}).Events {
+			by[e.Type] = e.Actor
+		}
+		return by
+	}
+	put := PutJob{Notes: Notes{Author: "ada"}}
+	put.Spec, put.Canonical = w.spec([]byte(`{"job":"web/prod/site","kind":"service","instances":1}`))
+	by := actors("ci", put)
+	require.Equal(t, "ci", by["job.created"])
+	require.Equal(t, "ada", by["deploy.started"])
+	require.Empty(t, by["task.pending"], "Perigee starts it")
+	require.Equal(t, "bob", actors("bob", SteerDeploy{Job: "web/prod/site", Action: SteerPause})["deploy.paused"])
+	by = actors("eve", RemoveJob{Job: "web/prod/site"})
+	require.Equal(t, "eve", by["job.removing"])
+	require.Equal(t, "eve", by["deploy.cancelled"])
+	require.Empty(t, w.core.acting)
+}

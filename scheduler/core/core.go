@@ -253,10 +253,11 @@ func (c *Core) delete(key string) {
 
 func (c *Core) call(call Call) { c.ready.Calls = append(c.ready.Calls, call) }
 
-// emit tells an event. What a request causes at once, who asks for it causes.
+// emit tells an event. What a request causes at once, who asks for it causes,
+// unless the event says who.
 func (c *Core) emit(e *record.Event) {
 	e.At = c.now
-	if c.acting != "" {
+	if e.Actor == "" {
 		e.Actor = c.acting
 	}
 	c.ready.Events = append(c.ready.Events, e)

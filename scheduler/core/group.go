@@ -132,7 +132,7 @@ func (c *Core) cancelGroup(op CancelGroup, actor string) (Result, *Error) {
 }
 
 func (c *Core) tellGroup(g *deployGroup, typ, reason string) {
-	c.emit(&record.Event{Type: typ, State: StateName(g.rec.State), Reason: reason, Message: g.rec.Message, Actor: g.rec.Actor, Object: g.rec.Id})
+	c.emit(&record.Event{Type: typ, State: StateName(g.rec.State), Reason: reason, Message: g.rec.Message, Actor: cmp.Or(c.acting, g.rec.Actor), Object: g.rec.Id})
 }
 
 // deployMoved has the group of a deploy looked at when that ended.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -244,8 +245,12 @@ func (c *Core) setDeployState(j *job, d *deploy, state record.DeployState, reaso
 func (c *Core) emitDeploy(j *job, d *deploy, typ string) { c.tellDeploy(j, d, typ, d.rec.Reason) }
 
 func (c *Core) tellDeploy(j *job, d *deploy, typ, reason string) {
+	actor := d.rec.Author
+	if typ != "deploy.started" {
+		actor = cmp.Or(c.acting, actor) // who pauses, cancels or promotes it may be another
+	}
 	c.emit(&record.Event{Type: typ, Job: j.rec.Key, Deploy: d.rec.Number, State: StateName(d.rec.State),
-		Reason: reason, Message: d.rec.Message, Actor: d.rec.Author})
+		Reason: reason, Message: d.rec.Message, Actor: actor})
 }
 
 // endDeploy ends a deploy in progress, and what it had under way.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -102,7 +103,7 @@ func (c *Core) emitRun(r *run) { c.tellRun(r, "run."+StateName(r.rec.State)) }
 func (c *Core) tellRun(r *run, typ string) {
 	rec := r.rec
 	c.emit(&record.Event{Type: typ, Job: rec.Job, Run: rec.Id, Deploy: rec.Deploy,
-		State: StateName(rec.State), Reason: rec.Reason, Task: rec.Task, Attempt: rec.Attempts, Actor: rec.RequestedBy})
+		State: StateName(rec.State), Reason: rec.Reason, Task: rec.Task, Attempt: rec.Attempts, Actor: cmp.Or(c.acting, rec.RequestedBy)})
 }
 
 // attempt creates the next task of a run; last is the one before.
