@@ -248,6 +248,7 @@ func (h *History) follow(ctx context.Context) error {
 	if err := s.look(ctx); err != nil {
 		return err
 	}
+	h.tellAnew()
 	m := s.at()
 	h.queue.trim(place{m.name, m.through})
 	h.stats.noteCounts(ctx, s)
@@ -258,15 +259,15 @@ func (h *History) follow(ctx context.Context) error {
 func (h *History) write(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, writePatience)
 	defer cancel()
-	if h.queue.again() {
-		h.tellAnew()
-	}
+	h.tellAnew()
 	all := h.queue.first(recordsAtOnce)
 	if len(all) == 0 {
 		return 0, nil
 	}
 	began := time.Now()
-	if err := h.store.Load().keep(ctx, all); err != nil {
+	lost, err := h.store.Load().keep(ctx, all)
+	h.stats.lost.Add(int64(lost))
+	if err != nil {
 		return 0, fmt.Errorf("write to the history: %w", err)
 	}
 	h.stats.wrote(all, time.Since(began))
@@ -274,20 +275,16 @@ func (h *History) write(ctx context.Context) (int, error) {
 	return len(all), nil
 }
 
-// tellAnew has what was dropped told anew: as much as the scheduler still holds.
+// tellAnew has what was dropped, if it was, told anew: as much as the scheduler
+// still holds.
 func (h *History) tellAnew() {
+	if !h.queue.again() {
+		return
+	}
 	d := h.Held()
 	if d.Incarnation == "" {
-		return // nothing was ever written to the journal
+		return // the journal is not loaded yet, and will be told when it is
 	}
-	have := h.store.Load().at()
-	n := 0
-	for _, p := range d.Events {
-		if p.ID.Incarnation == have.name && after(p.ID, have.event) {
-			n++
-		}
-	}
-	h.queue.found(n)
 	h.queue.refill(d)
 	h.Log.Warn("more waited for the history than could be kept in memory; it is told anew what this scheduler still holds",
 		"index", d.Index, "finished", len(d.Finished), "events", len(d.Events))

@@ -25,19 +25,22 @@ type queue struct {
 
 	mu      sync.Mutex
 	waiting []told
+	numbers uint64 // how many were given
 	items   int
 	bytes   int
 	dropped bool // all that waited, and what came since
-	lost    int  // events that were dropped, and not told anew
-	drops   int  // how often
+	missing missing
+	drops   int // how often
 	latest  place
 }
 
 // told is a Durable that waits, and what it counts for.
 type told struct {
 	engine.Durable
+	number       uint64 // no other in this queue has it
 	items, bytes int
 	at           time.Time
+	missing      missing // with Anew: what was dropped before, some of which it may have
 }
 
 func size(d engine.Durable) int { return len(d.Finished) + len(d.Events) }
@@ -55,16 +58,14 @@ func (q *queue) add(d engine.Durable) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.latest = place{d.Incarnation, d.Index}
-	if q.dropped {
-		q.lost += len(d.Events)
-		return
-	}
-	if len(q.waiting) > 0 && (q.items+t.items > q.itemsMost || q.bytes+t.bytes > q.bytesMost) {
+	if !q.dropped && len(q.waiting) > 0 && (q.items+t.items > q.itemsMost || q.bytes+t.bytes > q.bytesMost) {
 		q.drop()
-		q.lost += len(d.Events)
+	}
+	if q.dropped {
+		q.missing.add(d.Events)
 		return
 	}
-	q.waiting = append(q.waiting, t)
+	q.waiting = append(q.waiting, q.numbered(t))
 	q.items += t.items
 	q.bytes += t.bytes
 	if t.items > 0 {
@@ -79,10 +80,21 @@ func (q *queue) token() {
 	}
 }
 
+// numbered gives a number, and has what is told anew say what was dropped.
+func (q *queue) numbered(t told) told {
+	q.numbers++
+	t.number = q.numbers
+	if t.Anew {
+		t.missing, q.missing = q.missing, missing{}
+	}
+	return t
+}
+
 // drop has everything told anew, later.
 func (q *queue) drop() {
 	for _, t := range q.waiting {
-		q.lost += len(t.Events)
+		q.missing.join(t.missing)
+		q.missing.add(t.Events)
 	}
 	q.waiting, q.items, q.bytes = nil, 0, 0
 	q.dropped = true
@@ -109,14 +121,7 @@ func (q *queue) refill(d engine.Durable) {
 	if q.dropped {
 		return
 	}
-	q.waiting = append([]told{t}, q.waiting...)
-}
-
-// found counts events as not lost, after all.
-func (q *queue) found(events int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.lost = max(0, q.lost-events)
+	q.waiting = append([]told{q.numbered(t)}, q.waiting...)
 }
 
 // first are the first that wait, of one incarnation, together about as large as
@@ -135,15 +140,15 @@ func (q *queue) first(most int) []told {
 	return q.waiting[:n:n]
 }
 
-// written drops the first ones, which are stored. In between, all may have been
-// dropped.
+// written drops what is stored. In between, all may have been dropped.
 func (q *queue) written(batch []told) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(batch) == 0 || len(q.waiting) < len(batch) || &q.waiting[0] != &batch[0] {
-		return
+	n := 0
+	for n < min(len(batch), len(q.waiting)) && q.waiting[n].number == batch[n].number {
+		n++
 	}
-	q.remove(len(batch))
+	q.remove(n)
 }
 
 // trim drops what is stored, by another scheduler.
@@ -178,10 +183,11 @@ func (q *queue) state() (items, bytes int, oldest time.Time, latest place) {
 	return q.items, q.bytes, oldest, q.latest
 }
 
-func (q *queue) losses() (events, drops int) {
+// overflows is how often all that waited was dropped.
+func (q *queue) overflows() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lost, q.drops
+	return q.drops
 }
 
 // estimate is about how much memory what became durable keeps.

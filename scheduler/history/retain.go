@@ -96,7 +96,7 @@ type gone struct {
 
 // deleteOldest deletes the oldest rows of a table whose keys are less than one.
 func (s *store) deleteOldest(ctx context.Context, table string, before int64) (n int, err error) {
-	err = s.transact(ctx, func(b *batch) error {
+	_, err = s.transact(ctx, func(b *batch) error {
 		rows, err := b.goners(table, before)
 		if err != nil || len(rows) == 0 {
 			return err

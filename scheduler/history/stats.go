@@ -10,6 +10,7 @@ import (
 type stats struct {
 	batches, records, events, errors, deleted atomic.Uint64
 	nanos                                     atomic.Int64 // in transactions
+	lost                                      atomic.Int64
 	counted                                   atomic.Pointer[counted]
 }
 
@@ -53,7 +54,8 @@ type Stats struct {
 	// time; attempts that failed; rows that were deleted for being old.
 	Batches, Records, Events, Errors, Deleted uint64
 	Writing                                   time.Duration
-	// LostEvents were dropped because too much waited, and were not told anew.
+	// LostEvents were dropped because too much waited, and could not be told anew:
+	// they are counted when the gap is noted that they leave.
 	LostEvents int
 	// Drops is how often that was.
 	Drops int
@@ -77,7 +79,7 @@ func (h *History) Stats() Stats {
 	if items > 0 {
 		out.Behind = h.Now().Sub(oldest)
 	}
-	out.LostEvents, out.Drops = h.queue.losses()
+	out.LostEvents, out.Drops = int(s.lost.Load()), h.queue.overflows()
 	if c := s.counted.Load(); c != nil {
 		out.Rows, out.Bytes = c.rows, c.bytes
 	}

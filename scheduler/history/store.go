@@ -151,6 +151,7 @@ type batch struct {
 	mark  mark
 	added map[string]*count // by table
 	fresh cache             // names that are new, if it is committed
+	lost  int               // events that gaps have which it notes
 }
 
 type count struct{ rows, bytes int64 }
@@ -182,10 +183,11 @@ func (s *store) inTransaction(ctx context.Context, do func() error) (err error) 
 	return err
 }
 
-// transact has do write to the history in one transaction.
-func (s *store) transact(ctx context.Context, do func(*batch) error) error {
+// transact has do write to the history in one transaction, and returns how many
+// events turned out to be lost.
+func (s *store) transact(ctx context.Context, do func(*batch) error) (lost int, err error) {
 	b := &batch{store: s, ctx: ctx, added: map[string]*count{}, fresh: newCache()}
-	err := s.inTransaction(ctx, func() (err error) {
+	err = s.inTransaction(ctx, func() (err error) {
 		if b.mark, err = scanMark(s.conn.QueryRowContext(ctx, s.locked(selectMark))); err != nil {
 			return fmt.Errorf("read how far history is: %w", err)
 		}
@@ -194,11 +196,12 @@ func (s *store) transact(ctx context.Context, do func(*batch) error) error {
 		}
 		return b.count()
 	})
-	if err == nil {
-		s.names.take(b.fresh)
-		s.remember(b.mark)
+	if err != nil {
+		return 0, err
 	}
-	return err
+	s.names.take(b.fresh)
+	s.remember(b.mark)
+	return b.lost, nil
 }
 
 // exec executes a statement, which is prepared once, and returns how many rows

@@ -21,37 +21,38 @@ const (
 // keep stores what was told, of one incarnation: in one transaction, or in
 // several where one Durable alone is large. Only the last of these moves how far
 // the history is; what was told before that is told again after a failure, and
-// found to be there.
-func (s *store) keep(ctx context.Context, all []told) error {
+// found to be there. It returns how many events turned out to be lost.
+func (s *store) keep(ctx context.Context, all []told) (lost int, err error) {
 	if len(all) == 1 {
-		last, err := s.keepFirst(ctx, all[0].Durable)
-		if err != nil {
-			return err
+		var last told
+		if last, lost, err = s.keepFirst(ctx, all[0]); err != nil {
+			return lost, err
 		}
-		all = []told{{Durable: last}} // the queue's own stays as it is: others read it
+		all = []told{last} // the queue's own stays as it is: others read it
 	}
-	return s.transact(ctx, func(b *batch) error {
+	more, err := s.transact(ctx, func(b *batch) error {
 		for _, t := range all {
-			if err := b.take(t.Durable); err != nil {
+			if err := b.take(t); err != nil {
 				return err
 			}
 		}
 		return b.moveMark()
 	})
+	return lost + more, err
 }
 
 // keepFirst stores all of a large Durable but the last piece, which it returns.
-func (s *store) keepFirst(ctx context.Context, d engine.Durable) (engine.Durable, error) {
-	for len(d.Finished) > recordsAtOnce || len(d.Events) > eventsAtOnce {
-		piece := d
-		piece.Finished = d.Finished[:min(len(d.Finished), recordsAtOnce)]
-		d.Finished = d.Finished[len(piece.Finished):]
+func (s *store) keepFirst(ctx context.Context, t told) (last told, lost int, err error) {
+	for len(t.Finished) > recordsAtOnce || len(t.Events) > eventsAtOnce {
+		piece := t
+		piece.Finished = t.Finished[:min(len(t.Finished), recordsAtOnce)]
+		t.Finished = t.Finished[len(piece.Finished):]
 		piece.Events = nil
-		if len(d.Finished) == 0 && len(d.Events) > eventsAtOnce {
-			piece.Events, d.Events = d.Events[:eventsAtOnce], d.Events[eventsAtOnce:]
+		if len(t.Finished) == 0 && len(t.Events) > eventsAtOnce {
+			piece.Events, t.Events = t.Events[:eventsAtOnce], t.Events[eventsAtOnce:]
 		}
-		err := s.transact(ctx, func(b *batch) error {
-			if done, err := b.begins(&piece); done || err != nil {
+		n, err := s.transact(ctx, func(b *batch) error {
+			if done, err := b.begins(&piece.Durable); done || err != nil {
 				return err
 			}
 			through := b.mark.through
@@ -61,33 +62,33 @@ func (s *store) keepFirst(ctx context.Context, d engine.Durable) (engine.Durable
 			b.mark.through = through
 			return b.moveMark()
 		})
-		if err != nil {
-			return d, err
+		if lost += n; err != nil {
+			return t, lost, err
 		}
 	}
-	return d, nil
+	return t, lost, nil
 }
 
-// take stores a Durable, unless it is here already.
-func (b *batch) take(d engine.Durable) error {
-	if done, err := b.begins(&d); done || err != nil {
+// take stores what was told, unless it is here already.
+func (b *batch) take(t told) error {
+	if done, err := b.begins(&t.Durable); done || err != nil {
 		return err
 	}
-	if err := b.takeAll(d); err != nil {
+	if err := b.takeAll(t); err != nil {
 		return err
 	}
-	b.mark.through = d.Index
+	b.mark.through = t.Index
 	return nil
 }
 
-func (b *batch) takeAll(d engine.Durable) error {
-	if err := b.noteGap(d); err != nil {
+func (b *batch) takeAll(t told) error {
+	if err := b.noteGap(t); err != nil {
 		return err
 	}
-	if err := b.records(d); err != nil {
+	if err := b.records(t.Durable); err != nil {
 		return err
 	}
-	return b.events(d.Events)
+	return b.events(t.Events)
 }
 
 // begins sees that the mark is of a Durable's incarnation, and says whether all
@@ -120,7 +121,7 @@ func (b *batch) begins(d *engine.Durable) (done bool, err error) {
 
 // noteGap notes that events are missing: those that were before what a journal
 // holds, and are not here.
-func (b *batch) noteGap(d engine.Durable) error {
+func (b *batch) noteGap(d told) error {
 	if !d.Anew || d.Before.Index <= b.mark.through || !after(d.Before, b.mark.event) {
 		return nil
 	}
@@ -129,6 +130,7 @@ func (b *batch) noteGap(d engine.Durable) error {
 	if err != nil {
 		return fmt.Errorf("note a gap in history: %w", err)
 	}
+	b.lost += d.missing.between(b.mark.event, d.Before)
 	b.mark.event = d.Before
 	b.mark.event.Incarnation = b.mark.name
 	return nil
