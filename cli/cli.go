@@ -62,6 +62,7 @@ type app struct {
 	Streams
 	api      string // flag --api
 	token    string // flag --token
+	ca       string // flag --ca
 	output   string // flag --output
 	started  bool   // arguments and flags were right
 	terminal bool   // Out is one
@@ -135,6 +136,7 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 	root.SetIn(a.In)
 	root.PersistentFlags().StringVar(&a.api, "api", "", "address of the scheduler (default $PERIGEE_API, or "+DefaultAPI+")")
 	root.PersistentFlags().StringVar(&a.token, "token", "", "token to show to the scheduler (default $PERIGEE_TOKEN, or ~/.config/perigee/token), better not given here, where others on this machine see it")
+	root.PersistentFlags().StringVar(&a.ca, "ca", "", "file with the certificates of the authorities that the scheduler's is signed by (default $PERIGEE_CA, or those that this system trusts)")
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "table or json")
 	root.AddGroup(
 		&cobra.Group{ID: groupDeploy, Title: "Deploy jobs:"},
@@ -152,6 +154,7 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 	a.add(root, groupAccess, a.tokenCommand())
 	root.AddCommand(a.versionCommand())
 	a.noteStart(root)
+	check(root.MarkPersistentFlagFilename("ca", "pem", "crt"))
 	check(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	return root
 }
@@ -197,7 +200,11 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(address, client.WithActor(actor()), client.WithToken(token), client.WithUserAgent("perigee/"+server.Version),
+	authorities, err := a.authorities()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(address, client.WithActor(actor()), client.WithToken(token), client.WithAuthorities(authorities), client.WithUserAgent("perigee/"+server.Version),
 		client.WithLost(func(err error) {
 			if a.lost != nil {
 				a.lost(err)

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,6 +62,24 @@ func (a *app) readToken() (string, error) {
 		return "", fmt.Errorf("read the token: %w", err)
 	}
 	return oneWord(string(text), path)
+}
+
+// authorities are whom the user trusts to sign schedulers' certificates: nil for
+// whom the system does.
+func (a *app) authorities() (*x509.CertPool, error) {
+	path := cmp.Or(a.ca, a.getenv("PERIGEE_CA"))
+	if path == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &exitError{code: codeInvalid, err: fmt.Errorf("read the authorities of --ca or PERIGEE_CA: %w", err)}
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, &exitError{code: codeInvalid, err: fmt.Errorf("%s, of --ca or PERIGEE_CA, has no certificate in PEM format", path)}
+	}
+	return pool, nil
 }
 
 func oneWord(text, what string) (string, error) {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/api/client"
 	"github.com/perigee-sched/perigee/config"
 )
 
@@ -104,8 +107,11 @@ func codeOfStatus(status int) int {
 
 // unreachable says whether a request to the scheduler failed on its way.
 func unreachable(err error) bool {
-	var request *url.Error
-	return errors.As(err, &request) && !errors.Is(err, context.Canceled)
+	var (
+		request *url.Error
+		scheme  *client.SchemeError
+	)
+	return errors.As(err, &scheme) || errors.As(err, &request) && !errors.Is(err, context.Canceled)
 }
 
 // report tells the user about an error and returns the exit status.
@@ -155,16 +161,7 @@ func explained(a *app, err error) string {
 	switch {
 	case errors.As(err, &exit), errors.As(err, &problem):
 	case unreachable(err):
-		address, reason := "", err
-		var request *url.Error
-		if errors.As(err, &request) {
-			reason = request.Err
-			if u, parseErr := url.Parse(request.URL); parseErr == nil {
-				address = " at " + u.Scheme + "://" + u.Host
-			}
-		}
-		return fmt.Sprintf("no scheduler answers%s: %s\n"+
-			"Is it running? `make dev` starts one on this machine; PERIGEE_API or --api names another.", address, whyUnreachable(reason))
+		return explainedUnreachable(err)
 	}
 	text := err.Error()
 	if problem != nil {
@@ -174,6 +171,45 @@ func explained(a *app, err error) string {
 		text = strings.ReplaceAll(text, "\n  query.", "\n  ")
 	}
 	return text
+}
+
+// explainedUnreachable says why there is no answer, and what to do.
+func explainedUnreachable(err error) string {
+	address, reason := "", err
+	var (
+		request   *url.Error
+		scheme    *client.SchemeError
+		untrusted *tls.CertificateVerificationError
+	)
+	if errors.As(err, &scheme) {
+		return fmt.Sprintf("%s is not answered: %v", scheme.Address, scheme)
+	}
+	if errors.As(err, &request) {
+		reason = request.Err
+		if u, parseErr := url.Parse(request.URL); parseErr == nil {
+			address = " at " + u.Scheme + "://" + u.Host
+		}
+	}
+	if errors.As(err, &untrusted) {
+		return fmt.Sprintf("the certificate of the scheduler%s is not trusted: %v\n%s", address, untrusted.Err, toTrust(untrusted.Err))
+	}
+	return fmt.Sprintf("no scheduler answers%s: %s\n"+
+		"Is it running? `make dev` starts one on this machine; PERIGEE_API or --api names another.", address, whyUnreachable(reason))
+}
+
+// toTrust says what to do about a certificate that is not trusted.
+func toTrust(err error) string {
+	var (
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &host):
+		return "Use an address that it is for, or have one made for this address."
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "Look at this machine's clock; if that is right, whoever runs the scheduler must renew it."
+	}
+	return "If an authority of your own has signed it, name the file with that authority's certificate: --ca or PERIGEE_CA."
 }
 
 // whyUnreachable is why a request failed on its way, in a few words.

@@ -37,6 +37,7 @@ func (s *Server) validate() []Problem {
 	c.add(title.MatchString(s.Cluster), "cluster", "%q must be 1 to 64 letters, digits, spaces, _, . and -", s.Cluster)
 	c.add(address(s.API.Listen, true), "api.listen", "%q is not an address: write it as 127.0.0.1:7300 or :7300", s.API.Listen)
 	c.url("api.public_url", s.API.PublicURL)
+	c.tls(s.API)
 	c.access(s)
 	c.journal(s.Journal)
 	c.master(s.Mesos.Master)
@@ -71,6 +72,12 @@ func (c *checker) access(s *Server) {
 	_, err := a.ProxyNetworks()
 	c.add(err == nil, "access.proxies", "%v: write them as 10.0.0.8, 10.1.0.0/16", err)
 	c.add(a.InitCode == "" || len(a.InitCode) >= 20, "access.init_code", "must have at least 20 characters: who guesses it may do everything")
+}
+
+func (c *checker) tls(a API) {
+	c.add(a.TLS.Cert != "" || a.TLS.Key == "", "api.tls.cert", "is missing: api.tls.key is of which certificate?")
+	c.add(a.TLS.Key != "" || a.TLS.Cert == "", "api.tls.key", "is missing: the certificate of api.tls.cert is of no use without its key")
+	c.add(a.TLS.Cert == "" || !strings.HasPrefix(a.PublicURL, "http://"), "api.public_url", "%q must begin with https://, since the API speaks TLS with api.tls.cert", a.PublicURL)
 }
 
 func (c *checker) webhooks(w Webhooks) {

@@ -38,7 +38,15 @@ type Server struct {
 // API is where the HTTP API is.
 type API struct {
 	Listen    string `yaml:"listen" default:"127.0.0.1:7300" help:"Address and port that the HTTP API listens on; port 0 is any free one. Elsewhere than on loopback, access.mode must be said."`
-	PublicURL string `yaml:"public_url" unset:"http:// and the address listened on, or the host's name if that is all of its addresses" help:"URL under which users and agents reach the HTTP API."`
+	PublicURL string `yaml:"public_url" unset:"http:// (https:// with api.tls.cert) and the address listened on, or the host's name if that is all of its addresses" help:"URL under which users and agents reach the HTTP API."`
+	TLS       TLS    `yaml:"tls"`
+}
+
+// TLS is how the API is spoken to where that is not in plain text.
+type TLS struct {
+	Cert string `yaml:"cert" unset:"plain HTTP is spoken" help:"File with the certificate that the HTTP API shows, and those between it and its authority's, in PEM format. The API speaks TLS with it, and nothing else. It is read again when it changes, and so is the key."`
+	Key  string `yaml:"key" unset:"none" help:"File with the private key of that certificate, in PEM format."`
+	CA   string `yaml:"ca" unset:"the system's" help:"File with the certificates of the authorities that the schedulers' are signed by: schedulers that ask each other over https trust them alone."`
 }
 
 // Access says who may do what.
@@ -253,7 +261,11 @@ func (a API) URL(address net.Addr) string {
 			host = name
 		}
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	scheme := "http"
+	if a.TLS.Cert != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
 // Source returns the URL that agents download the executor from, for an API

@@ -208,6 +208,29 @@ func TestJournalInZooKeeper(t *testing.T) {
 	require.Contains(t, out, `credentials: "***"`)
 }
 
+func TestTLSOfTheAPI(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--api-tls-cert=/c.pem"}, "api.tls.key: is missing: the certificate of api.tls.cert is of no use without its key"},
+		{[]string{"--api-tls-key=/k.pem"}, "api.tls.cert: is missing: api.tls.key is of which certificate?"},
+		{[]string{"--api-tls-cert=/c.pem", "--api-tls-key=/k.pem", "--api-public-url=http://a"}, `flag --api-public-url: api.public_url: "http://a" must begin with https://`},
+	} {
+		_, _, err := config.LoadServer("", nil, serverFlags(t, c.args...))
+		require.ErrorContains(t, err, c.says)
+	}
+	s, _, err := config.LoadServer("", nil, serverFlags(t, "--api-tls-cert=/c.pem", "--api-tls-key=/k.pem"))
+	require.NoError(t, err)
+	url := s.API.URL(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7300})
+	require.Equal(t, "https://127.0.0.1:7300", url)
+	require.Equal(t, "https://127.0.0.1:7300/v1/executor/perigee-executor", s.Executor.Source(url))
+	// Where a proxy speaks TLS, the schedulers need no more than whom to trust.
+	_, _, err = config.LoadServer("", nil, serverFlags(t, "--api-tls-ca=/ca.pem", "--api-public-url=https://a"))
+	require.NoError(t, err)
+}
+
 // Whoever lets others reach the API says who may use it.
 func TestAccessModeMustBeSaid(t *testing.T) {
 	t.Parallel()

@@ -83,16 +83,18 @@ type process struct {
 	url      string
 	binary   *os.File // perigee-executor
 	mesosTLS *tls.Config
-	journal  journal.Journal
-	lease    lease.Lease
-	zk       *zookeeper.Client // nil for a journal elsewhere
-	engine   *engine.Engine
-	made     atomic.Pointer[engine.Engine] // the same, for who may ask before
-	gates    *gate.Runner
-	webhooks *webhook.Runner
-	driver   atomic.Pointer[mesos.Driver] // of the last leadership
-	history  *history.History             // nil when none is kept
-	api      *apiserver.Server
+	// certificate of the API; nil when it speaks plain HTTP
+	certificate *watched[*tls.Certificate]
+	journal     journal.Journal
+	lease       lease.Lease
+	zk          *zookeeper.Client // nil for a journal elsewhere
+	engine      *engine.Engine
+	made        atomic.Pointer[engine.Engine] // the same, for who may ask before
+	gates       *gate.Runner
+	webhooks    *webhook.Runner
+	driver      atomic.Pointer[mesos.Driver] // of the last leadership
+	history     *history.History             // nil when none is kept
+	api         *apiserver.Server
 }
 
 // open takes everything that can be refused: ports, files, locks.
@@ -115,6 +117,14 @@ func (p *process) open(ctx context.Context) error {
 		return fmt.Errorf("listen on api.listen: %w; if another scheduler runs there, choose another address", err)
 	}
 	p.url = p.Config.API.URL(p.listener.Addr())
+	apiTLS, err := p.apiTLS()
+	if err != nil {
+		return err
+	}
+	peerTLS, err := p.peerTLS()
+	if err != nil {
+		return err
+	}
 	if err := p.openJournal(ctx); err != nil {
 		return err
 	}
@@ -134,7 +144,7 @@ func (p *process) open(ctx context.Context) error {
 	if err := registerMetrics(registry, p.engine, p.driver.Load, p.journal, p.lease); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	if err := registry.Register(asked); err != nil {
+	if err := errors.Join(registry.Register(asked), p.certificateMetrics(registry)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	if p.history != nil {
@@ -152,7 +162,7 @@ func (p *process) open(ctx context.Context) error {
 		Executor: fmt.Sprintf("/proc/self/fd/%d", p.binary.Fd()),
 		Metrics:  registry, Log: p.Log.With("part", "api"),
 		Agents: credentials(p.Config.Mesos).Transport(p.mesosTLS),
-		Access: p.access(), InitCode: cmp.Or(p.Config.Access.InitCode, rand.Text()),
+		TLS:    apiTLS, PeerTLS: peerTLS, Access: p.access(), InitCode: cmp.Or(p.Config.Access.InitCode, rand.Text()),
 	})
 	return err
 }

@@ -33,9 +33,10 @@ func TestMain(m *testing.M) {
 // several schedulers share a ZooKeeper and a Mesos master with simulated agents.
 type several struct {
 	*testing.T
-	chroot string
-	master string
-	all    []*process
+	chroot  string
+	master  string
+	options []client.Option // more of those of clients
+	all     []*process
 }
 
 // process is a scheduler in this process, which reaches ZooKeeper through a
@@ -117,7 +118,7 @@ func (s *several) start(change ...func(*server.Options)) *process {
 	go func() { p.ended <- server.Run(ctx, o) }()
 	select {
 	case url := <-urls:
-		p.Client, err = client.New(url, client.WithActor("tester"), client.WithPatience(20*time.Second))
+		p.Client, err = client.New(url, append(s.options, client.WithActor("tester"), client.WithPatience(20*time.Second))...)
 		require.NoError(s, err)
 	case err := <-p.ended:
 		s.Fatalf("the scheduler ended: %v", err)

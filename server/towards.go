@@ -2,9 +2,6 @@ package server
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
-	"os"
 
 	"github.com/perigee-sched/perigee/config"
 	"github.com/perigee-sched/perigee/scheduler/mesos"
@@ -19,15 +16,9 @@ func mesosTLS(c config.Mesos) (*tls.Config, error) {
 	if c.CA == "" {
 		return out, nil
 	}
-	pem, err := os.ReadFile(c.CA)
-	if err != nil {
-		return nil, fmt.Errorf("mesos.ca: %w", err)
-	}
-	out.RootCAs = x509.NewCertPool()
-	if !out.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("mesos.ca: %s has no certificate in PEM format", c.CA)
-	}
-	return out, nil
+	var err error
+	out.RootCAs, err = authoritiesIn("mesos.ca", c.CA)
+	return out, err
 }
 
 func credentials(c config.Mesos) mesos.Credentials {

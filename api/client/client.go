@@ -9,7 +9,9 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,6 +33,8 @@ type Client struct {
 	// patience is how long a write is repeated.
 	patience time.Duration
 	lost     func(error)
+	// authorities that are trusted; the system's when nil
+	authorities *x509.CertPool
 }
 
 // Option changes a Client.
@@ -79,6 +83,7 @@ func New(base string, options ...Option) (*Client, error) {
 	for _, o := range options {
 		o(c)
 	}
+	c.trust(transport)
 	return c, nil
 }
 
@@ -123,11 +128,11 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(c.otherScheme(err), err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		defer resp.Body.Close()
-		return nil, problem(resp)
+		return nil, c.problem(resp)
 	}
 	return resp, nil
 }
@@ -151,8 +156,11 @@ func decode(resp *http.Response, into any) error {
 
 // problem reads an error's answer. Something else than Perigee may have given
 // it, a proxy say.
-func problem(resp *http.Response) error {
+func (c *Client) problem(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if wantsTLS(resp, body) {
+		return &SchemeError{c.base.String(), "https"}
+	}
 	p := new(api.Problem)
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") && json.Unmarshal(body, p) == nil {
 		p.Status = resp.StatusCode

@@ -73,10 +73,13 @@ func (c *Client) writeOnce(ctx context.Context, r request, into any) error {
 }
 
 // worthRepeating says whether the same request may well be answered otherwise:
-// any failure but an answer that says something else than 503.
+// any failure on the way that may pass, and 503.
 func worthRepeating(err error) bool {
 	var p *api.Problem
-	return !errors.As(err, &p) || p.Status == http.StatusServiceUnavailable
+	if !errors.As(err, &p) {
+		return !hopeless(err)
+	}
+	return p.Status == http.StatusServiceUnavailable
 }
 
 // PutOptions of PutJob.

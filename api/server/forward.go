@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -22,12 +23,32 @@ const (
 	connectTimeout = 3 * time.Second
 )
 
-func newPeers() *http.Transport {
+func newPeers(trust func() *tls.Config) *http.Transport {
+	dialer := &net.Dialer{Timeout: connectTimeout}
 	return &http.Transport{ // not through a proxy of the environment
-		DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		DialContext: dialer.DialContext,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialTLS(ctx, dialer, trust, network, address)
+		},
 		MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
 		ResponseHeaderTimeout: forwardTimeout,
 	}
+}
+
+// dialTLS connects to a scheduler that speaks TLS. What fails before there is a
+// connection has changed nothing: it is an error of dialling.
+func dialTLS(ctx context.Context, dialer *net.Dialer, trust func() *tls.Config, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout) // the handshake's time, too
+	defer cancel()
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if trust != nil {
+		config = trust()
+	}
+	conn, err := (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, network, address)
+	if at := new(net.OpError); err != nil && !(errors.As(err, &at) && at.Op == "dial") {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	return conn, err
 }
 
 // tellRole says who answers, from which state, and who leads.

@@ -12,6 +12,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -72,6 +73,12 @@ type Options struct {
 	// Agents carries requests to Mesos's agents; a transport without credentials
 	// when nil.
 	Agents http.RoundTripper
+	// TLS is what the API is served with; plain HTTP when nil.
+	TLS *tls.Config
+	// PeerTLS is what other schedulers are spoken to with where their addresses are
+	// https; it is asked for each connection. The system's authorities are trusted
+	// when nil.
+	PeerTLS func() *tls.Config
 	// Heartbeat of event streams, 15 s when 0.
 	Heartbeat time.Duration
 	// Access says how callers are known; everybody may do everything when nil.
@@ -120,7 +127,7 @@ func New(o Options) (*Server, error) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 15 * time.Second
 	}
-	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(o.Agents), peers: newPeers(),
+	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(o.Agents), peers: newPeers(o.PeerTLS),
 		protected: map[string]protected{}}
 	s.backups = make(chan struct{}, backupsMost)
 	s.stores = newStores(http.DefaultTransport.(*http.Transport).Clone())
@@ -155,19 +162,23 @@ const (
 // Run serves on l, which it closes, until ctx ends; then streams end and
 // requests under way are finished. It returns nil after that.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && s.Access == nil {
-		s.Log.Warn("the API asks nobody who they are, and listens on an address that other machines reach: "+
-			"whoever reaches it may run anything on the cluster", "address", l.Addr().String())
-	}
+	s.warnOf(l.Addr())
 	server := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		TLSConfig:         s.TLS,
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	go func() {
+		if s.TLS != nil {
+			served <- server.ServeTLS(l, "", "") // the certificate is in TLSConfig
+		} else {
+			served <- server.Serve(l)
+		}
+	}()
 	var telling sync.WaitGroup
 	defer telling.Wait()
 	telling.Go(s.tellInitCode)
@@ -187,6 +198,21 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.peers.CloseIdleConnections()
 	s.stores.client.CloseIdleConnections()
 	return nil
+}
+
+// warnOf says what others can do on the network to an API that listens on an
+// address.
+func (s *Server) warnOf(address net.Addr) {
+	tcp, ok := address.(*net.TCPAddr)
+	switch {
+	case !ok || tcp.IP.IsLoopback():
+	case s.Access == nil:
+		s.Log.Warn("the API asks nobody who they are, and listens on an address that other machines reach: "+
+			"whoever reaches it may run anything on the cluster", "address", address.String())
+	case s.TLS == nil:
+		s.Log.Warn("the API speaks plain HTTP on an address that other machines reach: whoever is on the way reads tokens; "+
+			"set api.tls.cert, unless a proxy in front speaks TLS", "address", address.String())
+	}
 }
 
 // apiConfig is huma's, without its own documentation pages, which load scripts
