@@ -51,6 +51,8 @@ type Audit struct {
 	Token string `json:"token,omitempty"`
 	From  string `json:"from,omitempty"` // address of the client
 	Key   string `json:"key,omitempty"`  // Idempotency-Key
+	// Team of what is about no one job; "*": of all.
+	Team string `json:"team,omitempty"`
 	// Before and After are what was changed: absent before it existed, and when
 	// it is gone.
 	Before json.RawMessage `json:"before,omitempty"`

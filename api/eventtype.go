@@ -27,7 +27,7 @@ type EventType struct {
 // it, and nothing is told that is not in it.
 func EventKinds() []EventKind {
 	var kinds []EventKind
-	for _, table := range []kindTable{taskEvents, runEvents, deployEvents, groupEvents, jobEvents, agentEvents, schedulerEvents, webhookEvents} {
+	for _, table := range []kindTable{taskEvents, runEvents, deployEvents, groupEvents, jobEvents, agentEvents, schedulerEvents, webhookEvents, auditEvents} {
 		kinds = append(kinds, table.kind())
 	}
 	return kinds

@@ -208,3 +208,16 @@ var webhookEvents = kindTable{
 			always: "message", example: func(d *EventData) { d.Message = "a test: nothing has happened" }},
 	},
 }
+
+var auditEvents = kindTable{
+	name: "audit",
+	about: "The audit trail: one event for each write that changed something, whatever else that told. `audit` says how it was asked for, and what it " +
+		"changed. They are told to whoever may read the trail, and asks for them by a pattern that begins with `audit.`.",
+	always:    "actor audit",
+	sometimes: "job task run object",
+	example: EventData{Job: "web/prod/site", Actor: "CI of web (435namd367) for ann", Audit: &Audit{Operation: "scale-job", Token: "435namd367", From: "10.0.0.7",
+		Key: "build-41", Before: []byte(`{"instances":2}`), After: []byte(`{"instances":3}`)}},
+	types: []typeRow{
+		{name: "write", means: "Somebody changed something. `before` and `after` have what differs: no secrets, and of a spec its deploy's number and digest."},
+	},
+}

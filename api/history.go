@@ -27,11 +27,15 @@ type HistoryFilter struct {
 	// about.
 	Types        []string
 	Task, Object string
+	// Token and Operation are those of a write in the audit trail.
+	Token, Operation string
 	// Limit bounds a page; Cursor is where it begins, "" at the newest.
 	Limit  int
 	Cursor string
-	// Sees, when not nil, leaves out jobs: of a server, and of no request.
-	Sees func(job string) bool
+	// Sees, when not nil, leaves out jobs, and Audits events of the audit trail, which
+	// are about a job or of a team: of a server, and of no request.
+	Sees   func(job string) bool
+	Audits func(job, team string) bool
 }
 
 // HistoryExtent says how far a scheduler's history is, and what it lacks.

@@ -151,7 +151,7 @@ scheduler that PERIGEE_API or --api names, ` + DefaultAPI + ` by default.`,
 	a.add(root, groupLook, a.statusCommand(), a.jobsCommand(), a.taskCommand(), a.logsCommand(), a.explainCommand(), a.eventsCommand(),
 		a.historyCommand(), a.agentsCommand(), a.runsCommand(), a.deploysCommand(), a.groupsCommand(), a.endpointsCommand(), a.webhookCommand())
 	a.add(root, groupServe, append([]*cobra.Command{a.schedulerCommand(), a.stateCommand(), a.devCommand()}, extra...)...)
-	a.add(root, groupAccess, a.tokenCommand())
+	a.add(root, groupAccess, a.tokenCommand(), a.auditCommand())
 	root.AddCommand(a.versionCommand())
 	a.noteStart(root)
 	check(root.MarkPersistentFlagFilename("ca", "pem", "crt"))

@@ -22,8 +22,9 @@ type response struct {
 	http.ResponseWriter
 	status int    // 0 until the header is written
 	route  string // template of the path
-	stream bool   // lasts as long as its reader likes
-	head   bool   // HEAD: streams write no body
+	asked  *http.Request
+	stream bool // lasts as long as its reader likes
+	head   bool // HEAD: streams write no body
 }
 
 func (w *response) WriteHeader(status int) {
@@ -79,6 +80,7 @@ func (s *Server) around(next http.Handler) http.Handler {
 			return
 		}
 		r2 := r.WithContext(context.WithValue(r.Context(), responseKey{}, w))
+		w.asked = r2
 		if r.Method == http.MethodHead {
 			r2.Method, w.head = http.MethodGet, true
 		}

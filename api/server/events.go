@@ -72,7 +72,7 @@ func (s *Server) untilStop(ctx context.Context) (context.Context, context.Cancel
 // wanted says which events are in the stream: what its caller may see; with a
 // team or a pattern of jobs, none that are about no job.
 func (in *eventsInput) wanted(c *caller) (func(*record.Event) bool, error) {
-	job, kinds := func(string) bool { return true }, []func(string) bool{}
+	job, kinds, audit := func(string) bool { return true }, []func(string) bool{}, false
 	var err error
 	if _, _, _, err := api.ParseJobKey(in.Team + "/any/any"); in.Team != "" && err != nil {
 		return nil, wrongInput("query.team", in.Team, "is not the name of a team: those are lower-case letters, digits and inner hyphens")
@@ -84,7 +84,9 @@ func (in *eventsInput) wanted(c *caller) (func(*record.Event) bool, error) {
 	}
 	if in.Type != "" {
 		for _, pattern := range strings.Split(in.Type, ",") {
-			kind, err := glob("query.type", strings.TrimPrefix(strings.TrimSpace(pattern), cloudevent.Prefix))
+			pattern = strings.TrimPrefix(strings.TrimSpace(pattern), cloudevent.Prefix)
+			audit = audit || asksForAudit(pattern)
+			kind, err := glob("query.type", pattern)
 			if err != nil {
 				return nil, err
 			}
@@ -93,9 +95,10 @@ func (in *eventsInput) wanted(c *caller) (func(*record.Event) bool, error) {
 	}
 	return func(e *record.Event) bool {
 		switch {
-		case in.Team != "" && !strings.HasPrefix(e.Job, in.Team+"/"), !job(e.Job), e.Job != "" && !c.sees(e.Job):
+		case in.Team != "" && !strings.HasPrefix(e.Job, in.Team+"/"), !job(e.Job), !seesEvent(c, e):
 			return false
-		case in.Job != "" && e.Job == "": // which * matches
+		case in.Job != "" && e.Job == "", // which * matches
+			e.Type == auditType && !audit:
 			return false
 		}
 		for _, kind := range kinds {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -287,6 +288,10 @@ func (s *Server) listPastEvents(ctx context.Context, in *pastEventsInput) (*page
 			}
 			f.Types = append(f.Types, pattern)
 		}
+	}
+	f.Audits = neverAudits
+	if c := callerOf(ctx); slices.ContainsFunc(f.Types, asksForAudit) {
+		f.Audits = c.audits
 	}
 	return pastPage(ctx, s, f, h.ListEvents, s.event)
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/engine"
-	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
 // pastTask returns a task of history that the caller may see, or what is wrong.
@@ -126,10 +125,6 @@ func (s *Server) getPastEvent(ctx context.Context, in *pastEventInput) (*eventOu
 	}
 	return &eventOutput{s.event(*e)}, nil
 }
-
-// seesEvent says whether a caller may see an event. What is about no job is for
-// all who may read.
-func seesEvent(c *caller, e *record.Event) bool { return e.Job == "" || c.sees(e.Job) }
 
 type historyOutput struct{ Body api.HistoryState }
 

@@ -13,6 +13,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	streams  *prometheus.GaugeVec
+	refusals *prometheus.CounterVec
 }
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
@@ -26,7 +27,9 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "perigee_http_streams", Help: "Streams that are open: events, files."}, []string{"kind"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.streams} {
+	m.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "perigee_http_refused_total", Help: "Requests refused for who they were from: 401, 403, and 429 for too many."}, []string{"status"})
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.streams, m.refusals} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -45,6 +48,9 @@ func (m *metrics) observe(method string, w *response, took time.Duration) {
 		m.seconds.WithLabelValues(method, w.route).Observe(took.Seconds())
 	}
 }
+
+// refused counts a request that was refused for who it was from.
+func (m *metrics) refused(status int) { m.refusals.WithLabelValues(strconv.Itoa(status)).Inc() }
 
 // streaming counts an open stream until done is called.
 func (m *metrics) streaming(w *response, kind string) (done func()) {

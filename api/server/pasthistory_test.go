@@ -17,13 +17,33 @@ import (
 type shelf struct {
 	mu      sync.Mutex
 	history *history.History
+	stopped bool
+	waiting []engine.Durable
 }
 
 func (s *shelf) Record(d engine.Durable) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.history != nil {
+	switch {
+	case s.stopped:
+		s.waiting = append(s.waiting, d)
+	case s.history != nil:
 		s.history.Record(d)
+	}
+}
+
+// stop keeps what happens from history, until it is told to go on.
+func (s *shelf) stop() (goOn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stopped = false
+		for _, d := range s.waiting {
+			s.history.Record(d)
+		}
 	}
 }
 

@@ -134,6 +134,10 @@ var permissions = map[string]permission{
 	// All there is, secrets too.
 	"backup-state": {access.Admin, ofCluster, false},
 
+	// Who did what.
+	"list-audit":    {access.Operator, someTeam, false},
+	"list-refusals": {access.Admin, ofCluster, false},
+
 	// Who may.
 	"list-tokens":  {access.Admin, someTeam, false},
 	"create-token": {access.Admin, ofBody, false},

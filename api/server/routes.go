@@ -46,6 +46,7 @@ func (s *Server) route() error {
 	r.history()
 	r.cluster()
 	r.tokens()
+	r.audit()
 	err := errors.Join(s.unprotected...)
 	if err != nil {
 		return err
@@ -191,7 +192,7 @@ func (r routes) cluster() {
 // get registers a read.
 func get[I, O any](r routes, id, path, summary string, handle func(context.Context, *I) (*O, error)) *huma.Operation {
 	r.s.protect(id, http.MethodGet, path)
-	huma.Register(r.api, huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary}, mapped(handle))
+	huma.Register(r.api, huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary}, mapped(r.s, handle))
 	return r.api.OpenAPI().Paths[path].Get
 }
 
@@ -221,7 +222,7 @@ func write[I, O any](r routes, id, method, path, summary string, b body, handle 
 			header(api.HeaderIdempotencyKey, "The same key and request are executed once; repeating them answers as the first time"),
 			header(api.HeaderActor, "Who asks, for events and audit; the client's address when absent"),
 		},
-	}, mapped(handle))
+	}, mapped(r.s, handle))
 	item := r.api.OpenAPI().Paths[path]
 	op := map[string]*huma.Operation{http.MethodPut: item.Put, http.MethodPost: item.Post, http.MethodDelete: item.Delete}[method]
 	if b.kind != nil {
@@ -237,12 +238,14 @@ func header(name, description string) *huma.Param {
 		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &most}}
 }
 
-// mapped has every error of a handler become a problem.
-func mapped[I, O any](handle func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
+// mapped has every error of a handler become a problem, and notes who was refused.
+func mapped[I, O any](s *Server, handle func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
 	return func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
 		if err != nil {
-			return nil, problemOf(err)
+			p := problemOf(err)
+			s.refused(responseOf(ctx).asked, callerOf(ctx), p)
+			return nil, p
 		}
 		return out, nil
 	}

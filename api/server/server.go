@@ -39,6 +39,8 @@ type Scheduler interface {
 	WaitIndex(ctx context.Context, index uint64) (*engine.View, error)
 	// Follow follows the events after one; those to come when after is "".
 	Follow(after string) (*engine.Follower, error)
+	// Recent returns the events after an entry of the journal that are in memory.
+	Recent(index uint64) []engine.Published
 	// Standby says whether another scheduler may lead instead of this one.
 	Standby() bool
 	// Leads says whether this scheduler leads, and knows that no other does.
@@ -90,16 +92,17 @@ type Options struct {
 // Server is the HTTP API of one scheduler.
 type Server struct {
 	Options
-	handler http.Handler
-	router  *mux.Router
-	openAPI []byte
-	specs   *specs
-	agents  *agents
-	metrics *metrics
-	binary  binary
-	peers   *http.Transport // to the leader
-	stores  stores
-	backups chan struct{} // has one for each that is being made
+	handler  http.Handler
+	router   *mux.Router
+	openAPI  []byte
+	specs    *specs
+	agents   *agents
+	metrics  *metrics
+	binary   binary
+	peers    *http.Transport // to the leader
+	stores   stores
+	backups  chan struct{} // has one for each that is being made
+	refusals *refusedLately
 	// protected are the permissions of all routes, by method and path; unprotected
 	// says which lack one.
 	protected   map[string]protected
@@ -128,7 +131,7 @@ func New(o Options) (*Server, error) {
 		o.Heartbeat = 15 * time.Second
 	}
 	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(o.Agents), peers: newPeers(o.PeerTLS),
-		protected: map[string]protected{}}
+		protected: map[string]protected{}, refusals: &refusedLately{logs: refusalsLogged, at: time.Now()}}
 	s.backups = make(chan struct{}, backupsMost)
 	s.stores = newStores(http.DefaultTransport.(*http.Transport).Clone())
 	s.life, s.end = context.WithCancel(context.Background())

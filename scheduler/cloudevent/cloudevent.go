@@ -47,7 +47,7 @@ func audit(a *record.Audit) *api.Audit {
 	if a == nil {
 		return nil
 	}
-	return &api.Audit{Operation: a.Operation, Token: a.Token, From: a.From, Key: a.Key, Before: raw(a.Before), After: raw(a.After)}
+	return &api.Audit{Operation: a.Operation, Token: a.Token, From: a.From, Key: a.Key, Team: a.Team, Before: raw(a.Before), After: raw(a.After)}
 }
 
 // raw passes JSON on as it is. What is none, of another version, is told as a

@@ -25,7 +25,7 @@ func (c *Core) request(r *Request) {
 		return
 	}
 	c.acting = r.Actor
-	reply.Result, reply.Err = c.execute(r)
+	reply.Result, reply.Err = c.audited(r)
 	c.acting = ""
 	if reply.Err == nil && r.IdempotencyKey != "" {
 		c.keepReply(r, reply.Result)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,6 +219,13 @@ func (e *Engine) Follow(after string) (*Follower, error) {
 		return nil, err
 	}
 	return &Follower{log: e.events, at: id}, nil
+}
+
+// Recent returns the events after an entry of the journal that are in memory, oldest
+// first. They are not to be changed.
+func (e *Engine) Recent(index uint64) []Published {
+	held, _, _ := e.events.all()
+	return held[sort.Search(len(held), func(i int) bool { return held[i].ID.Index > index }):]
 }
 
 func (e *Engine) publish(v *View) {

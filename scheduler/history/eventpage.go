@@ -162,7 +162,7 @@ func (r *reader) planEvents(ctx context.Context, f api.HistoryFilter) (p find, k
 		return e.At >= from && e.At < to && (e.Job == "" && !named || matchesJob(f, e.Job)) &&
 			(f.Agent == "" || e.Agent == f.Agent || e.Host == f.Agent) &&
 			(f.Actor == "" || e.Actor == f.Actor) && (f.Task == "" || e.Task == f.Task) && (f.Object == "" || e.Object == f.Object) &&
-			(f.Run == "" || e.Run == f.Run) && matchesType(f.Types, e.Type)
+			(f.Run == "" || e.Run == f.Run) && matchesType(f.Types, e.Type) && matchesAudit(f, e)
 	}, none, err
 }
 
@@ -177,6 +177,12 @@ func typeTerms(patterns []string) (out []string) {
 		return nil
 	}
 	return out
+}
+
+func matchesAudit(f api.HistoryFilter, e *record.Event) bool {
+	a := e.GetAudit()
+	return (f.Token == "" || a.GetToken() == f.Token) && (f.Operation == "" || a.GetOperation() == f.Operation) &&
+		(f.Audits == nil || a == nil || f.Audits(e.Job, a.Team))
 }
 
 func matchesType(patterns []string, typ string) bool {

@@ -2619,6 +2619,7 @@ type Audit struct {
 	Key           string                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`             // Idempotency-Key
 	Before        []byte                 `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`       // JSON of what changed, as it was; empty when it did not exist
 	After         []byte                 `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`         // and as it is; empty when it is gone
+	Team          string                 `protobuf:"bytes,7,opt,name=team,proto3" json:"team,omitempty"`           // of what is about no one job: whose it is, "*": of all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2693,6 +2694,13 @@ func (x *Audit) GetAfter() []byte {
 		return x.After
 	}
 	return nil
+}
+
+func (x *Audit) GetTeam() string {
+	if x != nil {
+		return x.Team
+	}
+	return ""
 }
 
 var File_scheduler_record_record_proto protoreflect.FileDescriptor
@@ -2969,14 +2977,15 @@ const file_scheduler_record_record_proto_rawDesc = "" +
 	"\texit_code\x18\x0f \x01(\x05R\bexitCode\x12\x18\n" +
 	"\aattempt\x18\x10 \x01(\rR\aattempt\x12.\n" +
 	"\x05audit\x18\x11 \x01(\v2\x18.perigee.record.v1.AuditR\x05audit\x12\x16\n" +
-	"\x06object\x18\x12 \x01(\tR\x06object\"\x8f\x01\n" +
+	"\x06object\x18\x12 \x01(\tR\x06object\"\xa3\x01\n" +
 	"\x05Audit\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\tR\x03key\x12\x16\n" +
 	"\x06before\x18\x05 \x01(\fR\x06before\x12\x14\n" +
-	"\x05after\x18\x06 \x01(\fR\x05after*y\n" +
+	"\x05after\x18\x06 \x01(\fR\x05after\x12\x12\n" +
+	"\x04team\x18\a \x01(\tR\x04team*y\n" +
 	"\vTimedAction\x12\x1c\n" +
 	"\x18TIMED_ACTION_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TIMED_ACTION_SCALE\x10\x01\x12\x16\n" +

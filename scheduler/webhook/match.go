@@ -27,8 +27,22 @@ func newMatcher(w *record.Webhook) matcher {
 	return m
 }
 
+// auditPrefix begins the types of the audit trail. It says from where people write
+// and with which keys, and is told to those who ask for it alone: by a pattern that
+// begins with it.
+const auditPrefix = "audit."
+
 func (m *matcher) matches(job, typ string) bool {
-	return m.ofJob(job) && (len(m.types) == 0 || slices.ContainsFunc(m.types, func(p pattern) bool { return p.matches(typ) }))
+	if !m.ofJob(job) {
+		return false
+	}
+	audit := strings.HasPrefix(typ, auditPrefix)
+	if len(m.types) == 0 {
+		return !audit
+	}
+	return slices.ContainsFunc(m.types, func(p pattern) bool {
+		return p.matches(typ) && (!audit || strings.HasPrefix(p.text, auditPrefix))
+	})
 }
 
 func (m *matcher) ofJob(job string) bool {

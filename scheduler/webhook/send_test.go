@@ -301,6 +301,11 @@ func TestMatcher_SaysWhichEventsAreTold(t *testing.T) {
 		{&record.Webhook{Team: "web", Types: []string{"task.*", "deploy.failed"}}, "web/a/b", "deploy.failed", true},
 		{&record.Webhook{Team: "web", Types: []string{"task.*", "deploy.failed"}}, "web/a/b", "deploy.started", false},
 		{&record.Webhook{Team: "web", Types: []string{"tas[kl].l?st"}}, "web/a/b", "task.lost", true},
+		{&record.Webhook{Team: "*"}, "web/a/b", "audit.write", false},
+		{&record.Webhook{Team: "*", Types: []string{"*", "a*.*", "?udit.write"}}, "web/a/b", "audit.write", false},
+		{&record.Webhook{Team: "web", Types: []string{"task.*", "audit.*"}}, "web/a/b", "audit.write", true},
+		{&record.Webhook{Team: "web", Types: []string{"audit.write"}}, "", "audit.write", false},
+		{&record.Webhook{Team: "*", Types: []string{"audit.write"}}, "", "audit.write", true},
 	} {
 		m := newMatcher(c.hook)
 		require.Equal(t, c.want, m.matches(c.job, c.typ), "%v: %s %s", c.hook, c.job, c.typ)
