@@ -26,7 +26,7 @@ const (
 	codeInvalid     = 3 // a file or value that was given is wrong
 	codeNotFound    = 4 // there is no such job, task, run …
 	codeConflict    = 5 // refused because of the state that it is in
-	codeUnavailable = 6 // no scheduler answers, or it cannot write now
+	codeUnavailable = 6 // no scheduler answers, it cannot write now, or is asked too often
 	codeChanges     = 7 // plan: there is something to change
 	codeRefused     = 8 // the token that was shown, or none, is not enough
 	// How a deploy ended that was waited for.
@@ -99,7 +99,7 @@ func codeOfStatus(status int) int {
 		return codeNotFound
 	case http.StatusConflict, http.StatusPreconditionFailed:
 		return codeConflict
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		return codeUnavailable
 	}
 	return codeFailed

@@ -134,6 +134,9 @@ type Defaults struct {
 type Limits struct {
 	Instances int `yaml:"instances" default:"10000" help:"Most instances of one service."`
 	Pending   int `yaml:"pending" default:"100000" help:"Most tasks that wait to be placed; more runs are refused until some are."`
+	Requests  int `yaml:"requests" default:"500" help:"Most requests a second to one scheduler by one token or subject of an OIDC issuer, or from one address where access.mode is open; those of 20 seconds may come at once. 0 is no limit."`
+	Strangers int `yaml:"strangers" default:"100" help:"Most requests a second to one scheduler from one address that show no token, where access.mode is token; those of 20 seconds may come at once. Health checks and the download of perigee-executor do not count. 0 is no limit."`
+	Failures  int `yaml:"failures" default:"60" help:"How often a minute what is no token, or a wrong code for the first one, may be shown to one scheduler from one address; then only those are let in from there who were before. 0 is no limit."`
 }
 
 // Events says how many events are kept.

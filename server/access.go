@@ -6,6 +6,12 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/oidc"
 )
 
+// limits are of requests.
+func (p *process) limits() apiserver.Limits {
+	c := p.Config.Limits
+	return apiserver.Limits{Requests: c.Requests, Strangers: c.Strangers, Failures: c.Failures, Now: p.Now}
+}
+
 // access is how callers are known, nil when everybody may do everything.
 func (p *process) access() *apiserver.Access {
 	c := p.Config.Access

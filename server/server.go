@@ -162,7 +162,7 @@ func (p *process) open(ctx context.Context) error {
 		Executor: fmt.Sprintf("/proc/self/fd/%d", p.binary.Fd()),
 		Metrics:  registry, Log: p.Log.With("part", "api"),
 		Agents: credentials(p.Config.Mesos).Transport(p.mesosTLS),
-		TLS:    apiTLS, PeerTLS: peerTLS, Access: p.access(), InitCode: cmp.Or(p.Config.Access.InitCode, rand.Text()),
+		TLS:    apiTLS, PeerTLS: peerTLS, Access: p.access(), Limits: p.limits(), InitCode: cmp.Or(p.Config.Access.InitCode, rand.Text()),
 	})
 	return err
 }

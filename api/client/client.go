@@ -13,10 +13,13 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +54,8 @@ func WithToken(token string) Option { return func(c *Client) { c.token = token }
 func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
 
 // WithPatience is for how long a write that was answered 503, or that may not
-// have reached the scheduler, is repeated: 3 s by default, 0 is never.
+// have reached the scheduler, is repeated: 3 s by default, 0 is never. A request
+// that there are too many of is repeated for a minute at least, but never with 0.
 func WithPatience(d time.Duration) Option { return func(c *Client) { c.patience = d } }
 
 // WithUserAgent names the program, perigee-client by default.
@@ -99,8 +103,51 @@ type request struct {
 	body   []byte
 }
 
-// send performs a request once. Answers other than 2xx are *api.Problem.
+// send performs a request. Answers other than 2xx are *api.Problem. One that
+// there were too many of, 429, was not looked at, and is sent again when the
+// scheduler says so.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	over := time.Now().Add(c.limitPatience())
+	for {
+		resp, err := c.sendOnce(ctx, r)
+		var p *tooMany
+		if !errors.As(err, &p) {
+			return resp, err
+		}
+		// Others wait, too: so that not all come back at once.
+		wait := p.after + rand.N(p.after/4+time.Millisecond)
+		if until, bounded := ctx.Deadline(); bounded && until.Before(over) {
+			over = until
+		}
+		if time.Now().Add(wait).After(over) {
+			return nil, p.Problem
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, p.Problem // says more than that the time is up
+		}
+	}
+}
+
+// limitPatience is for how long a request is repeated that there are too many of.
+func (c *Client) limitPatience() time.Duration {
+	if c.patience == 0 {
+		return 0
+	}
+	return max(time.Minute, c.patience)
+}
+
+// tooMany is 429.
+type tooMany struct {
+	*api.Problem
+	after time.Duration
+}
+
+func (p *tooMany) Unwrap() error { return p.Problem }
+
+// sendOnce is send without waiting.
+func (c *Client) sendOnce(ctx context.Context, r request) (*http.Response, error) {
 	address := c.base.String() + r.path
 	if len(r.query) > 0 {
 		address += "?" + r.query.Encode()
@@ -132,9 +179,23 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		defer resp.Body.Close()
-		return nil, c.problem(resp)
+		return nil, limited(resp, c.problem(resp))
 	}
 	return resp, nil
+}
+
+// limited is a *tooMany where err is a problem of that kind. A scheduler says when
+// to ask again in seconds; a proxy may not say it, or in another way.
+func limited(resp *http.Response, err error) error {
+	var p *api.Problem
+	if resp.StatusCode != http.StatusTooManyRequests || !errors.As(err, &p) {
+		return err
+	}
+	seconds, wrong := strconv.Atoi(resp.Header.Get("Retry-After"))
+	if wrong != nil || seconds < 0 || seconds > 3600 {
+		seconds = 1
+	}
+	return &tooMany{p, time.Duration(seconds) * time.Second}
 }
 
 // read performs a GET and decodes its answer.

@@ -104,7 +104,7 @@ func readLine(r *bufio.Reader) (string, error) {
 // forGood says whether connecting again would be refused again.
 func forGood(err error) bool {
 	var p *api.Problem
-	return errors.As(err, &p) && p.Status < 500 || hopeless(err)
+	return errors.As(err, &p) && p.Status < 500 && p.Status != http.StatusTooManyRequests || hopeless(err)
 }
 
 // states has see look at each message of a stream of states until it wants no

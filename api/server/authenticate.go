@@ -59,27 +59,42 @@ func bearer(h http.Header) (token string, ok bool) {
 // known: malformed, of nobody, forged.
 func errShown() *problem { return unauthorized("unauthorized", "the token is not valid") }
 
-// authenticate finds out who a request is from.
+// authenticate finds out who a request is from, once.
 func (s *Server) authenticate(r *http.Request) (*caller, *problem) {
-	peer := s.fromPeer(r)
-	from := s.clientOf(r, peer)
-	if s.Access == nil {
-		return &caller{free: true, peer: peer, from: from, Principal: access.Principal{Name: from}}, nil
+	if is, ok := r.Context().Value(identifiedKey{}).(identified); ok {
+		return is.caller, is.problem
 	}
-	c := &caller{reads: s.Access.Reads, peer: peer, from: from}
+	c := s.origin(r)
+	return c, s.identify(r, c)
+}
+
+// origin finds out where a request is from, and does not look at what it shows.
+func (s *Server) origin(r *http.Request) *caller {
+	c := &caller{peer: s.fromPeer(r)}
+	c.from = s.clientOf(r, c.peer)
+	return c
+}
+
+// identify fills in who shows what a request shows.
+func (s *Server) identify(r *http.Request, c *caller) *problem {
+	if s.Access == nil {
+		c.free, c.Name = true, c.from
+		return nil
+	}
+	c.reads = s.Access.Reads
 	token, ok := bearer(r.Header)
 	switch {
 	case !ok:
-		return c, errShown()
+		return errShown()
 	case token == "":
-		c.stranger, c.Name = true, from
-		return c, nil
+		c.stranger, c.Name = true, c.from
+		return nil
 	case strings.HasPrefix(token, access.TokenPrefix):
-		return c, s.byToken(r, c, token)
+		return s.byToken(r, c, token)
 	case s.Access.OIDC != nil && strings.Count(token, ".") == 2:
-		return c, s.byIssuer(r.Context(), c, token)
+		return s.byIssuer(r.Context(), c, token)
 	}
-	return c, errShown()
+	return errShown()
 }
 
 // byToken fills in who shows a token of ours.

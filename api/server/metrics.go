@@ -14,6 +14,7 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	streams  *prometheus.GaugeVec
 	refusals *prometheus.CounterVec
+	limited  *prometheus.CounterVec
 }
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
@@ -26,10 +27,16 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 		}, []string{"method", "route"}),
 		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "perigee_http_streams", Help: "Streams that are open: events, files."}, []string{"kind"}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "perigee_http_limited_total", Help: "Requests answered 429, by what there were too many of: requests of one caller, of strangers at one address, failures to show a token."},
+			[]string{"limit"}),
 	}
 	m.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "perigee_http_refused_total", Help: "Requests refused for who they were from: 401, 403, and 429 for too many."}, []string{"status"})
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.streams, m.refusals} {
+	for _, l := range []string{"requests", "strangers", "failures"} {
+		m.limited.WithLabelValues(l)
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.streams, m.refusals, m.limited} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}

@@ -26,7 +26,7 @@ func (s *Server) route() error {
 	s.router.SkipClean(true) // a redirect would lose a write's body
 	s.router.NotFoundHandler = http.HandlerFunc(s.notFound)
 	s.router.MethodNotAllowedHandler = http.HandlerFunc(s.methodNotAllowed)
-	s.router.Use(named, s.toLeader, s.authorize)
+	s.router.Use(named, s.limited, s.toLeader, s.authorize)
 	s.plain("front", "/", s.front)
 	s.plain("alive", "/healthz", s.alive)
 	s.plain("ready", "/readyz", s.ready)

@@ -85,6 +85,8 @@ type Options struct {
 	Heartbeat time.Duration
 	// Access says how callers are known; everybody may do everything when nil.
 	Access *Access
+	// Limits of requests; none when zero.
+	Limits Limits
 	// InitCode is what the first token takes; it is not to be had when "".
 	InitCode string
 }
@@ -103,6 +105,7 @@ type Server struct {
 	stores   stores
 	backups  chan struct{} // has one for each that is being made
 	refusals *refusedLately
+	limits   *limits
 	// protected are the permissions of all routes, by method and path; unprotected
 	// says which lack one.
 	protected   map[string]protected
@@ -131,7 +134,7 @@ func New(o Options) (*Server, error) {
 		o.Heartbeat = 15 * time.Second
 	}
 	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(o.Agents), peers: newPeers(o.PeerTLS),
-		protected: map[string]protected{}, refusals: &refusedLately{logs: refusalsLogged, at: time.Now()}}
+		limits: newLimits(o.Limits), protected: map[string]protected{}, refusals: &refusedLately{logs: refusalsLogged, at: time.Now()}}
 	s.backups = make(chan struct{}, backupsMost)
 	s.stores = newStores(http.DefaultTransport.(*http.Transport).Clone())
 	s.life, s.end = context.WithCancel(context.Background())

@@ -33,6 +33,7 @@ type pair struct {
 	election *leases.Election
 	all      []*world
 	access   *server.Access
+	limits   server.Limits
 }
 
 func beginPair(t *testing.T) (leader, standby *world, p *pair) {
@@ -42,7 +43,12 @@ func beginPair(t *testing.T) (leader, standby *world, p *pair) {
 
 func beginPairWith(t *testing.T, access *server.Access) (leader, standby *world, p *pair) {
 	t.Helper()
-	p = &pair{T: t, storage: new(memory.Storage), election: new(leases.Election), access: access}
+	return beginLimitedPair(t, access, server.Limits{})
+}
+
+func beginLimitedPair(t *testing.T, access *server.Access, limits server.Limits) (leader, standby *world, p *pair) {
+	t.Helper()
+	p = &pair{T: t, storage: new(memory.Storage), election: new(leases.Election), access: access, limits: limits}
 	leader = p.start()
 	leader.eventually("it leads", leader.engine.Leads)
 	standby = p.start()
@@ -69,7 +75,7 @@ func (p *pair) start() *world {
 		Journal: p.storage.Open(), Lease: p.election.Open(w.url), Caller: w.mesos, EventsKeep: 1000,
 		Elected: core.Elected{Scheduler: w.url, Address: w.url, Incarnation: "i1", Secret: []byte("of " + w.url)},
 	})
-	s, err := server.New(server.Options{Scheduler: w.engine, Cluster: "test", Access: p.access, InitCode: "code of " + w.url, Log: slog.New(slog.DiscardHandler)})
+	s, err := server.New(server.Options{Scheduler: w.engine, Cluster: "test", Access: p.access, Limits: p.limits, InitCode: "code of " + w.url, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(p, err)
 	h := s.Handler()
 	handler.Store(&h)

@@ -18,14 +18,17 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
-const tokensPath = "/v1/tokens"
+const (
+	tokensPath = "/v1/tokens"
+	initToken  = "init-token"
+)
 
 func (r routes) tokens() {
 	get(r, "get-caller", "/v1/whoami", "Say who asks, and what they may do", r.s.getCaller)
 	get(r, "list-tokens", tokensPath, "List tokens, by id", r.s.listTokens)
 	create := write(r, "create-token", http.MethodPost, tokensPath, "Make a token", bodyOf[api.TokenRequest](maxSmallBody), r.s.createToken)
 	create.Description = "The answer has its text, once: repeated with the same Idempotency-Key, it has not."
-	first := write(r, "init-token", http.MethodPost, tokensPath+"/init", "Make the first token, an admin's of all teams", bodyOf[api.InitRequest](maxSmallBody), r.s.initToken)
+	first := write(r, initToken, http.MethodPost, tokensPath+"/init", "Make the first token, an admin's of all teams", bodyOf[api.InitRequest](maxSmallBody), r.s.initToken)
 	first.Description = "It takes the code that the leading scheduler has written to its log, or access.init_code, and is possible until there is a token."
 	write(r, "revoke-token", http.MethodDelete, tokensPath+"/{token}", "End a token", noBody, r.s.revokeToken)
 }
