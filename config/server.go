@@ -280,6 +280,12 @@ func (e Executor) Source(publicURL string) string {
 	return publicURL + "/v1/executor/perigee-executor"
 }
 
+// Ours says whether the executor is downloaded from schedulers.
+func (e Executor) Ours() bool {
+	u, err := url.Parse(e.URL)
+	return err == nil && (e.URL == "" || strings.HasSuffix(u.Path, "/v1/executor/perigee-executor"))
+}
+
 // Binary returns the path of the perigee-executor binary to serve.
 func (e Executor) Binary() (string, error) {
 	if e.Path != "" {

@@ -6,6 +6,16 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/oidc"
 )
 
+// executorKey is what lets agents download the executor from schedulers, nil
+// where everybody may. It is made of the cluster's secret, which is known when
+// Mesos is subscribed to, and not before.
+func (p *process) executorKey(sum string) func() string {
+	if !p.Config.Access.Tokens() || !p.Config.Executor.Ours() {
+		return nil
+	}
+	return func() string { return apiserver.ExecutorKey(p.engine.View(), sum) }
+}
+
 // limits are of requests.
 func (p *process) limits() apiserver.Limits {
 	c := p.Config.Limits

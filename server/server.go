@@ -230,7 +230,7 @@ func (p *process) executors(sum string) mesos.ExecutorOptions {
 		environment["PERIGEE_ALLOW_ROOT"] = "1"
 	}
 	return mesos.ExecutorOptions{
-		URL: e.Source(p.url), SHA256: sum, CPUs: e.CPUs, Memory: e.Memory.Mebi(), Environment: environment,
+		URL: e.Source(p.url), SHA256: sum, Key: p.executorKey(sum), CPUs: e.CPUs, Memory: e.Memory.Mebi(), Environment: environment,
 	}
 }
 

@@ -99,6 +99,14 @@ type binary struct {
 // executor serves perigee-executor to Mesos's fetcher, which verifies nothing:
 // the ETag is what the command of the task checks.
 func (s *Server) executor(w http.ResponseWriter, r *http.Request) {
+	if s.Access != nil && !s.Scheduler.View().Loaded {
+		newProblem(http.StatusServiceUnavailable, "this scheduler has not read its journal yet").kind("unavailable").retryAfter(1).write(w)
+		return
+	}
+	if s.Access != nil && !s.mayDownload(r) {
+		s.notFound(w, r) // as if there were none
+		return
+	}
 	if s.Executor == "" {
 		newProblem(http.StatusNotFound, "this scheduler serves no executor").write(w)
 		return

@@ -122,7 +122,7 @@ func TestLimits_CountWhereARequestEnters(t *testing.T) {
 	t.Parallel()
 	c := new(clock)
 	l := server.Limits{Requests: 1, Strangers: 1, Failures: 6, Now: c.now}
-	leader, standby, _ := beginLimitedPair(t, &server.Access{Reads: server.ReadsTeam}, l)
+	leader, standby, _ := beginPairOf(t, &pair{access: &server.Access{Reads: server.ReadsTeam}, limits: l})
 	ci := leader.token("deployer", "web")
 	standby.eventually("it knows the token", func() bool { return standby.engine.View().Index == leader.engine.View().Index })
 	for range 20 {

@@ -32,7 +32,7 @@ func (s *Server) route() error {
 	s.plain("ready", "/readyz", s.ready)
 	s.plain("metrics", "/metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}).ServeHTTP)
 	s.plain("describe", "/openapi.json", s.describe)
-	s.plain("get-executor", "/v1/executor/perigee-executor", s.executor)
+	s.plain("get-executor", ExecutorPath, s.executor)
 
 	r := routes{s, humamux.New(s.router, s.apiConfig())}
 	r.jobs()

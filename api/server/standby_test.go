@@ -34,6 +34,7 @@ type pair struct {
 	all      []*world
 	access   *server.Access
 	limits   server.Limits
+	executor string
 }
 
 func beginPair(t *testing.T) (leader, standby *world, p *pair) {
@@ -43,12 +44,13 @@ func beginPair(t *testing.T) (leader, standby *world, p *pair) {
 
 func beginPairWith(t *testing.T, access *server.Access) (leader, standby *world, p *pair) {
 	t.Helper()
-	return beginLimitedPair(t, access, server.Limits{})
+	return beginPairOf(t, &pair{access: access})
 }
 
-func beginLimitedPair(t *testing.T, access *server.Access, limits server.Limits) (leader, standby *world, p *pair) {
+// beginPairOf is beginPair with what p says of how the API is served.
+func beginPairOf(t *testing.T, p *pair) (leader, standby *world, _ *pair) {
 	t.Helper()
-	p = &pair{T: t, storage: new(memory.Storage), election: new(leases.Election), access: access, limits: limits}
+	p.T, p.storage, p.election = t, new(memory.Storage), new(leases.Election)
 	leader = p.start()
 	leader.eventually("it leads", leader.engine.Leads)
 	standby = p.start()
@@ -75,7 +77,7 @@ func (p *pair) start() *world {
 		Journal: p.storage.Open(), Lease: p.election.Open(w.url), Caller: w.mesos, EventsKeep: 1000,
 		Elected: core.Elected{Scheduler: w.url, Address: w.url, Incarnation: "i1", Secret: []byte("of " + w.url)},
 	})
-	s, err := server.New(server.Options{Scheduler: w.engine, Cluster: "test", Access: p.access, Limits: p.limits, InitCode: "code of " + w.url, Log: slog.New(slog.DiscardHandler)})
+	s, err := server.New(server.Options{Scheduler: w.engine, Cluster: "test", Access: p.access, Limits: p.limits, Executor: p.executor, InitCode: "code of " + w.url, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(p, err)
 	h := s.Handler()
 	handler.Store(&h)

@@ -196,6 +196,12 @@ func TestExecutorURL(t *testing.T) {
 	} {
 		require.Equal(t, want, executorURL(ExecutorOptions{URL: url, SHA256: testSHA}))
 	}
+	key := ""
+	o := ExecutorOptions{URL: "http://h/e", SHA256: testSHA, Key: func() string { return key }}
+	require.Equal(t, "http://h/e?sha256="+testSHA, executorURL(o), "not known yet")
+	key = "abc"
+	require.Equal(t, "http://h/e?sha256="+testSHA+"&key=abc", executorURL(o))
+	require.NotContains(t, *executorCommand(o).Value, "abc", "the script tells where it was fetched from, and not with which key")
 }
 
 // The command runs in the sandbox, by /bin/sh, as Mesos runs it.

@@ -80,9 +80,10 @@ func (l *launcher) task(agent string, launch *core.Launch, own, executors []meso
 func executorCommand(o ExecutorOptions) *mesos.CommandInfo {
 	yes, no, name := true, false, executorFile
 	from := executorURL(o)
+	shown, _, _ := strings.Cut(from, "?") // the rest may be a key, or another's signature
 	script := fmt.Sprintf(`if echo '%[1]s  %[2]s' | sha256sum -c - >/dev/null 2>&1; then exec ./%[2]s; fi; `+
 		`echo "%[2]s is not started: its SHA-256 is $(sha256sum %[2]s 2>&1 | cut -d' ' -f1), expected %[1]s; it was fetched from "%[3]s >&2; exit 1`,
-		strings.ToLower(o.SHA256), executorFile, shellQuoted(from))
+		strings.ToLower(o.SHA256), executorFile, shellQuoted(shown))
 	command := &mesos.CommandInfo{
 		Shell: &yes,
 		Value: &script,
@@ -110,6 +111,11 @@ func executorURL(o ExecutorOptions) string {
 		return o.URL
 	}
 	query := "sha256=" + strings.ToLower(o.SHA256)
+	if o.Key != nil {
+		if key := o.Key(); key != "" {
+			query += "&key=" + key
+		}
+	}
 	if u.RawQuery != "" {
 		query = u.RawQuery + "&" + query
 	}

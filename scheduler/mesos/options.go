@@ -84,6 +84,9 @@ type ExecutorOptions struct {
 	URL string
 	// SHA256 of it, in hex. It is checked before every start.
 	SHA256 string
+	// Key, when not nil, is asked at each subscription for what the URL's query has
+	// as key, so that agents may download; none when "".
+	Key func() string
 	// CPUs and Memory (MB) that each executor takes beside its task; at least,
 	// and when 0, Mesos's minimum of 0.01 and 32.
 	CPUs, Memory float64
