@@ -42,6 +42,8 @@ func onBoth(t *testing.T, test func(*where)) {
 type where struct {
 	testing.TB
 	url string
+	// through has a test see, or change, how the database is used.
+	through func(dialect) dialect
 }
 
 // began is when tests' histories begin.
@@ -66,6 +68,9 @@ func (p *where) open(change ...func(*Options)) (*scheduler, error) {
 	var err error
 	if s.History, err = New(o); err != nil {
 		return nil, err
+	}
+	if p.through != nil {
+		s.dialect = p.through(s.dialect)
 	}
 	return s, s.Open(p.Context())
 }

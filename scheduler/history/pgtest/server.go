@@ -189,19 +189,63 @@ func (s *Server) Database() (string, error) {
 	return s.URL(name), nil
 }
 
-// Kill ends the server at once, as a crash does, and waits for its end.
+// Kill ends the server and all its processes with kill -9, and waits for their
+// end.
 func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGQUIT) // with all its processes, and nothing is tidied up
+	server := s.cmd.Process.Pid
+	_ = syscall.Kill(server, syscall.SIGSTOP) // it begins no others
+	others := children(server)
+	for _, pid := range append(others, server) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	_ = s.cmd.Wait()
 	s.cmd = nil
+	for _, pid := range others { // a server that starts waits for none of them
+		for lives(pid) {
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
-// Close kills the server for good, and removes its directory.
+// children of a process.
+func children(of int) (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range all {
+		if state, parent := stat(path); state != "" && parent == of {
+			pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func lives(pid int) bool {
+	state, _ := stat(fmt.Sprintf("/proc/%d/stat", pid))
+	return state != "" && state != "Z" && state != "X"
+}
+
+// stat is the state of a process, "" when there is none, and its parent.
+func stat(path string) (state string, parent int) {
+	said, _ := os.ReadFile(path)
+	_, rest, _ := strings.Cut(string(said), ") ") // behind the program's name
+	fields := strings.Fields(rest)
+	if len(fields) < 2 {
+		return "", 0
+	}
+	parent, _ = strconv.Atoi(fields[1])
+	return fields[0], parent
+}
+
+// Close ends the server for good, and removes its directory.
 func (s *Server) Close() {
-	s.Kill()
+	if s.cmd != nil {
+		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // with all its processes, at once; their shared memory goes too
+		_ = s.cmd.Wait()
+		s.cmd = nil
+	}
 	close(s.do)
 	_ = os.RemoveAll(s.dir)
 }
