@@ -249,10 +249,10 @@ func TestSchedulerKilledWhileItWrites(t *testing.T) {
 		require.NoError(t, err)
 		_ = victim.Wait()
 
-		s, err := p.open()
-		require.NoError(t, err)
+		s := p.start()
+		s.db()
 		require.GreaterOrEqual(t, s.store.Load().at().through, kept, "what counts as kept is there")
-		s.Close()
+		require.NoError(t, s.stop())
 	}
 	s := p.start()
 	d := loaded(victimWrites)

@@ -2,10 +2,12 @@ package history
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,6 +48,17 @@ type where struct {
 	through func(dialect) dialect
 }
 
+// Run runs a part of a test, on a database of its own.
+func (p *where) Run(what string, test func(*where)) {
+	p.TB.(*testing.T).Run(what, func(t *testing.T) {
+		url := "sqlite://" + filepath.Join(t.TempDir(), "history.db")
+		if !strings.HasPrefix(p.url, "sqlite") {
+			url = postgreSQL.Database(t)
+		}
+		test(&where{TB: t, url: url})
+	})
+}
+
 // began is when tests' histories begin.
 var began = time.Date(2026, 11, 21, 2, 0, 0, 0, time.UTC)
 
@@ -82,6 +95,14 @@ func (p *where) start(change ...func(*Options)) *scheduler {
 	require.NoError(p, err)
 	s.run()
 	return s
+}
+
+// db reads the database, once it is open: a process that another test starts may
+// hold what it inherits, the lock of a file too, for a moment.
+func (s *scheduler) db() *sql.DB {
+	s.p.Helper()
+	s.p.eventually("the history is open", func() bool { return s.store.Load() != nil })
+	return s.store.Load().read
 }
 
 func (s *scheduler) run() {

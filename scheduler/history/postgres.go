@@ -46,15 +46,36 @@ func (p *postgres) open(ctx context.Context) (write, read *sql.DB, err error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	read.SetConnMaxIdleTime(time.Minute)
-	if p.config.RuntimeParams["search_path"] == postgresSchema {
-		_, err = write.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS `+postgresSchema)
-	} else {
-		err = write.PingContext(ctx)
-	}
-	if err != nil {
+	if err := p.makeSchema(ctx, write); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open the history in PostgreSQL: %w", err), write.Close(), read.Close())
 	}
 	return write, read, nil
+}
+
+// makeSchema makes the schema that has the tables, if it is ours and not there:
+// who may use it may not be allowed to make it.
+func (p *postgres) makeSchema(ctx context.Context, db *sql.DB) error {
+	if p.config.RuntimeParams["search_path"] != postgresSchema {
+		return db.PingContext(ctx)
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()                                                       // nothing when it was committed
+	if _, err := tx.ExecContext(ctx, lockSchema, migrationLock); err != nil { // two that make it at once would fail
+		return err
+	}
+	var there bool
+	if err := tx.QueryRowContext(ctx, `SELECT to_regnamespace('`+postgresSchema+`') IS NOT NULL`).Scan(&there); err != nil {
+		return err
+	}
+	if !there {
+		if _, err := tx.ExecContext(ctx, `CREATE SCHEMA `+postgresSchema); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
 }
 
 func (*postgres) close() error               { return nil }
@@ -67,8 +88,10 @@ func (*postgres) locked(query string) string { return query + " FOR UPDATE OF m"
 // advisory locks.
 const migrationLock = 7300_2020
 
+const lockSchema = `SELECT pg_advisory_xact_lock($1)`
+
 func (*postgres) alone(ctx context.Context, c *sql.Conn) error {
-	if _, err := c.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, migrationLock); err != nil {
+	if _, err := c.ExecContext(ctx, lockSchema, migrationLock); err != nil {
 		return fmt.Errorf("wait for other schedulers to bring history's schema up to date: %w", err)
 	}
 	return nil

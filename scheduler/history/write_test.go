@@ -9,7 +9,7 @@ import (
 // rows counts what a table has.
 func (s *scheduler) rows(table string) (n int) {
 	s.p.Helper()
-	require.NoError(s.p, s.store.Load().read.QueryRow("SELECT count(*) FROM "+table).Scan(&n))
+	require.NoError(s.p, s.db().QueryRow("SELECT count(*) FROM "+table).Scan(&n))
 	return n
 }
 
