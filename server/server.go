@@ -211,7 +211,7 @@ func (p *process) engineOptions(executors mesos.ExecutorOptions) engine.Options 
 		History: p.recorder(), Journal: p.journal, Lease: p.lease, Logger: p.Log.With("part", "engine"), EventsKeep: p.Config.Events.Keep,
 		Features: p.features(), Now: p.Now,
 		Ask:     p.gates.Ask,
-		Leaving: func(ctx context.Context) { p.webhooks.Leave(ctx) },
+		Leaving: func(ctx context.Context) { p.webhooks.Leave(ctx); p.api.SaveTokenUses(ctx) },
 		Connect: func(deliver engine.Deliver) engine.Driver { return p.connect(executors, deliver) },
 		Elected: core.Elected{
 			Scheduler: fmt.Sprintf("%s/%d", host, os.Getpid()), Address: p.url, Version: Version,
@@ -244,8 +244,9 @@ func (p *process) run(ctx context.Context) error {
 	listener := p.listener
 	p.listener = nil // Run closes it
 	api := Part{"api", func(ctx context.Context) error { return p.api.Run(ctx, listener) }}
-	// Webhooks end before the engine, through which they save how far they are.
-	parts := []Part{{"gates", p.gates.Run}, {"engine", p.engine.Run}, {"webhooks", p.webhooks.Run}}
+	// Webhooks end before the engine, through which they save how far they are, and so
+	// does what notes the use of tokens.
+	parts := []Part{{"gates", p.gates.Run}, {"engine", p.engine.Run}, {"webhooks", p.webhooks.Run}, {"token uses", p.api.KeepTokenUses}}
 	if p.engine.Standby() {
 		parts = append([]Part{api}, parts...)
 	} else {

@@ -126,7 +126,7 @@ func named(next http.Handler) http.Handler {
 }
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
-	newProblem(http.StatusNotFound, "there is nothing at %s: /openapi.json lists what there is", r.URL.Path).write(w)
+	nothingAt(r.URL).write(w)
 }
 
 // methodNotAllowed says which methods the path has.

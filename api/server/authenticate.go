@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/perigee-sched/perigee/api/access"
+	"github.com/perigee-sched/perigee/scheduler/core"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
@@ -122,6 +123,7 @@ func (s *Server) byToken(r *http.Request, c *caller, text string) *problem {
 	}
 	c.Principal = access.Principal{ID: t.Id, Name: nameOf(t), Grants: []access.Grant{grantOf(t)}}
 	c.ends = t.ExpiresAt
+	s.uses.note(core.TokenUse{ID: t.Id, From: c.from, At: now})
 	return nil
 }
 

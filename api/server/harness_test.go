@@ -43,8 +43,9 @@ type world struct {
 	mesos   *mesos
 	shelf   shelf
 	options server.Options
+	server  *server.Server
 	api     *httptest.Server
-	heard   atomic.Pointer[func(http.Header)]
+	heard   atomic.Pointer[func(*http.Request)]
 
 	webhooks *webhook.Runner
 }
@@ -80,6 +81,7 @@ func begin(t testing.TB, change ...func(*world)) *world {
 	}
 	s, err := server.New(w.options)
 	require.NoError(t, err)
+	w.server = s
 	w.api = httptest.NewServer(s.Handler())
 	w.url = w.api.URL
 	w.Client, err = client.New(w.url, client.WithActor("tester"))

@@ -36,6 +36,7 @@ const (
 	ofBody                      // for what the body names: the handler asks
 	ofCluster                   // in all teams
 	ofPeer                      // of another scheduler, too
+	ofScheduler                 // of another scheduler alone; to others there is nothing
 )
 
 // permissions are those of all operations, by id.
@@ -138,6 +139,8 @@ var permissions = map[string]permission{
 	"list-audit":    {access.Operator, someTeam, false},
 	"list-refusals": {access.Admin, ofCluster, false},
 
+	"note-token-uses": {of: ofScheduler},
+
 	// Who may.
 	"list-tokens":  {access.Admin, someTeam, false},
 	"create-token": {access.Admin, ofBody, false},
@@ -183,6 +186,12 @@ func (s *Server) authorize(next http.Handler) http.Handler {
 // refuse says why a caller may not perform an operation, nil when they may. It
 // is the same whether what the caller may not see exists or not.
 func (s *Server) refuse(p permission, c *caller, r *http.Request) *problem {
+	if p.of == ofScheduler {
+		if isOtherScheduler(c, r) {
+			return nil
+		}
+		return nothingAt(r.URL)
+	}
 	if c.free || p.of == public || p.of == ofPeer && c.peer {
 		return nil
 	}

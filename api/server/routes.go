@@ -33,6 +33,8 @@ func (s *Server) route() error {
 	s.plain("metrics", "/metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}).ServeHTTP)
 	s.plain("describe", "/openapi.json", s.describe)
 	s.plain("get-executor", ExecutorPath, s.executor)
+	s.protect("note-token-uses", http.MethodPost, tokenUsesPath)
+	s.router.Path(tokenUsesPath).Methods(http.MethodPost).HandlerFunc(s.noteTokenUses)
 
 	r := routes{s, humamux.New(s.router, s.apiConfig())}
 	r.jobs()

@@ -106,6 +106,7 @@ type Server struct {
 	backups  chan struct{} // has one for each that is being made
 	refusals *refusedLately
 	limits   *limits
+	uses     tokenUses
 	// protected are the permissions of all routes, by method and path; unprotected
 	// says which lack one.
 	protected   map[string]protected

@@ -58,8 +58,19 @@ func beginPairOf(t *testing.T, p *pair) (leader, standby *world, _ *pair) {
 	return leader, standby, p
 }
 
+// listen has hear told all requests to a world of a pair, until it is nil.
+func (w *world) listen(hear func(*http.Request)) {
+	if hear == nil {
+		w.heard.Store(nil)
+		return
+	}
+	w.heard.Store(&hear)
+}
+
 // overhear has hear told the headers of all requests, of a world of a pair.
-func (w *world) overhear(hear func(http.Header)) { w.heard.Store(&hear) }
+func (w *world) overhear(hear func(http.Header)) {
+	w.listen(func(r *http.Request) { hear(r.Header) })
+}
 
 func (p *pair) start() *world {
 	p.Helper()
@@ -67,7 +78,7 @@ func (p *pair) start() *world {
 	var handler atomic.Pointer[http.Handler]
 	w.api = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if hear := w.heard.Load(); hear != nil {
-			(*hear)(r.Header)
+			(*hear)(r)
 		}
 		(*handler.Load()).ServeHTTP(rw, r)
 	}))
@@ -75,10 +86,12 @@ func (p *pair) start() *world {
 	w.mesos = newMesos(p.T)
 	w.engine = engine.New(engine.Options{
 		Journal: p.storage.Open(), Lease: p.election.Open(w.url), Caller: w.mesos, EventsKeep: 1000,
+		Leaving: func(ctx context.Context) { w.server.SaveTokenUses(ctx) },
 		Elected: core.Elected{Scheduler: w.url, Address: w.url, Incarnation: "i1", Secret: []byte("of " + w.url)},
 	})
 	s, err := server.New(server.Options{Scheduler: w.engine, Cluster: "test", Access: p.access, Limits: p.limits, Executor: p.executor, InitCode: "code of " + w.url, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(p, err)
+	w.server = s
 	h := s.Handler()
 	handler.Store(&h)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -19,7 +19,8 @@ type InitToken struct{ Token *record.Token }
 // RevokeToken ends a token.
 type RevokeToken struct{ ID string }
 
-// UseTokens notes when and from where tokens were used last.
+// UseTokens notes when and from where tokens were used last. It is the scheduler's
+// own: no user asks for it.
 type UseTokens struct{ Uses []TokenUse }
 
 // TokenUse is one of UseTokens.
@@ -36,8 +37,8 @@ func (UseTokens) isOp()   {}
 // tokensMost are kept, of which those that ended go when there is no room.
 const tokensMost = 10_000
 
-// useEvery is how often the use of a token is saved, in ms.
-const useEvery = 60 * 1000
+// UseEvery is how often the use of a token is saved at the most, in ms.
+const UseEvery = 60 * 1000
 
 func (c *Core) putToken(t *record.Token) {
 	c.tokens[t.Id] = t
@@ -124,11 +125,12 @@ func (c *Core) administered() bool {
 func (c *Core) useTokens(uses []TokenUse) (Result, *Error) {
 	for _, u := range uses {
 		t := c.tokens[u.ID]
-		if t == nil || u.At < t.LastUsedAt+useEvery {
+		at := min(u.At, c.now) // of a scheduler whose clock may be ahead
+		if t == nil || at < t.LastUsedAt+UseEvery {
 			continue
 		}
 		t = proto.CloneOf(t)
-		t.LastUsedAt, t.LastUsedFrom = u.At, u.From
+		t.LastUsedAt, t.LastUsedFrom = at, u.From
 		c.putToken(t)
 	}
 	return Result{}, nil

@@ -79,13 +79,18 @@ func TestToken_UseIsSavedOnceAMinute(t *testing.T) {
 	}
 	use := func(at int64) []Write {
 		w.requests++
-		return w.step(Request{ID: w.requests, Op: UseTokens{[]TokenUse{{"a", "10.0.0.1", at}, {"b", "10.0.0.2", at}, {"gone", "10.0.0.3", at}}}}).Writes
+		ready := w.step(Request{ID: w.requests, Op: UseTokens{[]TokenUse{{"a", "10.0.0.1", at}, {"b", "10.0.0.2", at}, {"gone", "10.0.0.3", at}}}})
+		require.Empty(t, ready.Events, "it is no event, nor in the audit trail")
+		return ready.Writes
 	}
-	require.Len(t, use(w.now), 2)
-	require.Empty(t, use(w.now+useEvery-1))
-	require.Len(t, use(w.now+useEvery), 2)
+	first := w.now
+	require.Len(t, use(first), 2)
+	require.Empty(t, use(first+1_000_000), "a clock that is ahead does not count")
+	w.now += UseEvery
+	require.Empty(t, use(first+UseEvery-1))
+	require.Len(t, use(first+UseEvery), 2)
 	b := w.records[record.TokenKey("b")].(*record.Token)
-	require.Equal(t, w.now+useEvery, b.LastUsedAt)
+	require.Equal(t, first+UseEvery, b.LastUsedAt)
 	require.Equal(t, "10.0.0.2", b.LastUsedFrom)
 	require.Equal(t, "admin", b.Role)
 }
