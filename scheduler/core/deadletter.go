@@ -14,7 +14,9 @@ import (
 // SaveDeliveries notes how far webhooks are, all in one step. It is the
 // scheduler's own: no user asks for it.
 type SaveDeliveries struct {
-	Tail     *record.WebhookTail // nil: as it was
+	// Tail is how far those at the tail are, nil: as it was. It stays as it was, too,
+	// if one of Webhooks has another revision by now.
+	Tail     *record.WebhookTail
 	Webhooks []DeliveriesOf
 }
 
@@ -61,7 +63,7 @@ func deadLetterKey(d *record.DeadLetter) string { return record.DeadLetterKey(d.
 
 func (c *Core) saveDeliveries(op SaveDeliveries) (Result, *Error) {
 	var result Result
-	if op.Tail != nil {
+	if op.Tail != nil && !c.changedMeanwhile(op.Webhooks) {
 		c.webhookTail = op.Tail
 		c.write(record.KeyWebhookTail, func() Record { return op.Tail })
 	}
@@ -89,6 +91,15 @@ func (c *Core) saveDeliveries(op SaveDeliveries) (Result, *Error) {
 		}
 	}
 	return result, nil
+}
+
+// changedMeanwhile says whether one of these webhooks is not what it was. It may
+// have left the tail, and that is not saved now: so the tail stays, too.
+func (c *Core) changedMeanwhile(of []DeliveriesOf) bool {
+	return slices.ContainsFunc(of, func(d DeliveriesOf) bool {
+		w := c.webhooks[d.ID]
+		return w != nil && w.rec.Revision != d.Revision
+	})
 }
 
 func (w *webhook) findDead(p *record.Position) int {

@@ -201,6 +201,10 @@ func TestWebhook_DeliveriesOfAnotherRevisionAreNotSaved(t *testing.T) {
 	require.NotContains(t, w.records, record.WebhookCursorKey(id))
 	require.NotContains(t, w.records, record.WebhookCursorKey("gone"))
 	require.Empty(t, w.dead(id))
+	require.NotContains(t, w.records, record.KeyWebhookTail, "which the one that changed may have left")
+	result = w.done(SaveDeliveries{Tail: &record.WebhookTail{Through: at(11, 0)}, Webhooks: []DeliveriesOf{
+		{ID: "gone", Revision: 1, Cursor: &record.WebhookCursor{Id: "gone"}}}})
+	require.Equal(t, []string{"gone"}, result.Skipped)
 	require.True(t, proto.Equal(&record.WebhookTail{Through: at(11, 0)}, w.records[record.KeyWebhookTail]))
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +49,20 @@ func (p *past) Events(_ context.Context, after engine.EventID, limit int) ([]eng
 	}
 	return found, nil
 }
+
+// Record implements engine.History.
+func (p *past) Record(d engine.Durable) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range d.Events {
+		if n := len(p.events); n == 0 || e.ID.Compare(p.events[n-1].ID) > 0 {
+			p.events = append(p.events, e)
+		}
+	}
+}
+
+// Through implements engine.History.
+func (p *past) Through() (uint64, bool) { return 0, false }
 
 func (p *past) change(how func(*past)) {
 	p.mu.Lock()
@@ -113,6 +128,76 @@ func TestBacklog_IsReadFromHistory(t *testing.T) {
 		w.pass(2 * time.Hour)
 		require.Equal(w, ids(p.events, "web/prod/shop"), w.delivered(c)["web/prod/shop"])
 		require.NotZero(w, p.reads)
+	})
+}
+
+// jumped has a webhook told of runs by a scheduler that keeps few events, many more
+// of which happen at once, and its history be behind; its consumer answers so.
+func (w *world) jumped(answer func(http.ResponseWriter, *http.Request, *api.Event)) (*past, *consumer) {
+	p := w.small()
+	w.record = p
+	c := w.consumer("consumer")
+	c.answers(answer)
+	w.start()
+	spec := api.Spec{Job: "web/prod/load", Kind: api.KindBatch, Command: "./x", Resources: api.Resources{CPUs: 0.1, Memory: 64 * api.MiB}}
+	canonical, err := spec.Canonical()
+	require.NoError(w, err)
+	w.do(core.PutJob{Spec: &spec, Canonical: canonical})
+	w.hook("http://consumer/", func(r *record.Webhook) { r.Types = []string{"run.*"} })
+	w.do(core.StartRuns{Job: "web/prod/load", Runs: make([]core.NewRun, 1)})
+	w.pass(20 * time.Second) // it is saved that it is at the tail, but for the one
+	p.change(func(p *past) { p.behind = w.engine.Newest() })
+	w.do(core.StartRuns{Job: "web/prod/load", Runs: make([]core.NewRun, 200)})
+	return p, c
+}
+
+// wantAll wants that a consumer is told of all runs once it takes any.
+func (w *world) wantAll(p *past, c *consumer) {
+	w.Helper()
+	p.change(func(p *past) { p.behind = engine.EventID{} })
+	c.answers(ok)
+	w.pass(2 * time.Hour)
+	var want []string
+	for _, e := range p.events {
+		if e.Event.Job == "web/prod/load" && strings.HasPrefix(e.Event.Type, "run.") {
+			want = append(want, e.ID.String())
+		}
+	}
+	require.Len(w, want, 201)
+	require.Equal(w, want, w.delivered(c)["web/prod/load"])
+}
+
+// What came too fast is not skipped by the next leader.
+func TestBacklog_WhatWasJumpedOverIsTold(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p, c := w.jumped(status(http.StatusInternalServerError))
+		w.end()
+		w.start()
+		w.wantAll(p, c)
+	})
+}
+
+func TestBacklog_WhatWasJumpedOverIsToldAfterACrash(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p, c := w.jumped(status(http.StatusInternalServerError))
+		w.pass(30 * time.Second)
+		w.crash()
+		w.start()
+		w.wantAll(p, c)
+	})
+}
+
+// One that was at the tail, and is not any more when another begins to lead, is not
+// skipped by the one after that.
+func TestBacklog_WhatTheTailLeftBehindIsTold(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p, c := w.jumped(ok)
+		w.crash()
+		w.start()
+		w.pass(30 * time.Second)
+		w.crash()
+		w.start()
+		w.wantAll(p, c)
 	})
 }
 

@@ -32,6 +32,7 @@ type world struct {
 	runner  *Runner
 	options func(*Options)
 	keep    int    // events that the engine keeps
+	record  *past  // is told all events as they become durable, when not nil
 	end     func() // of the scheduler, as it ends on SIGTERM
 	crash   func() // of the scheduler, with nothing saved
 
@@ -61,7 +62,11 @@ func (w *world) start() {
 
 func (w *world) launch() {
 	quiet := slog.New(slog.DiscardHandler)
-	w.engine = engine.New(engine.Options{Journal: w.storage.Open(), Caller: new(nobody), EventsKeep: w.keep, Logger: quiet,
+	var history engine.History
+	if w.record != nil {
+		history = w.record
+	}
+	w.engine = engine.New(engine.Options{History: history, Journal: w.storage.Open(), Caller: new(nobody), EventsKeep: w.keep, Logger: quiet,
 		Elected: core.Elected{Scheduler: "test", Address: "127.0.0.1:1", Incarnation: "i1"},
 		Leaving: func(ctx context.Context) { w.runner.Leave(ctx) }})
 	o := Options{Engine: w.engine, Cluster: "test", Jitter: func() float64 { return 0.5 }, Log: quiet,

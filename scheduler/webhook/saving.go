@@ -105,7 +105,7 @@ func (l *leading) saved(op core.SaveDeliveries, took []*subscription, result cor
 		l.Log.Warn("it cannot be saved how far webhooks are: another leader would repeat deliveries", "error", err)
 	}
 	t.failed = err != nil
-	if err == nil && op.Tail != nil {
+	if err == nil && op.Tail != nil && len(result.Skipped) == 0 {
 		t.saved = engine.IDAt(op.Tail.Through)
 	}
 	for _, s := range took {
