@@ -8,5 +8,5 @@
 //
 // A Runner delivers while its scheduler leads. What decides (subscription, queue,
 // index) is synchronous and knows neither clock nor network; one loop (leading)
-// feeds it, starts what it wants and saves how far it is.
+// feeds it, starts what it wants and saves how far it is. DESIGN.md has the rest.
 package webhook
