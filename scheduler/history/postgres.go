@@ -78,11 +78,11 @@ func (p *postgres) makeSchema(ctx context.Context, db *sql.DB) error {
 	return tx.Commit()
 }
 
-func (*postgres) close() error               { return nil }
-func (*postgres) shared() bool               { return true }
-func (*postgres) begin() string              { return "BEGIN" }
-func (*postgres) schemas() []string          { return scripts("postgres") }
-func (*postgres) locked(query string) string { return query + " FOR UPDATE OF m" }
+func (*postgres) close() error      { return nil }
+func (*postgres) shared() bool      { return true }
+func (*postgres) begin() string     { return "BEGIN" }
+func (*postgres) schemas() []string { return scripts("postgres") }
+func (*postgres) hold() string      { return "SELECT one FROM mark FOR UPDATE" }
 
 // migrationLock is a number that stands for history's schema in PostgreSQL's
 // advisory locks.

@@ -109,6 +109,45 @@ func TestHandingOverLosesNothing(t *testing.T) {
 	}
 }
 
+// Of two that write at once the second waits for the first, and then finds done
+// what it was about to do.
+func TestTwoThatWriteAtOnceWait(t *testing.T) {
+	t.Parallel()
+	address := postgreSQL.Database(t)
+	within, goOn := make(chan struct{}), make(chan struct{})
+	var puts atomic.Int64
+	first, err := (&where{TB: t, url: address, through: func(d dialect) dialect {
+		return watched{d, func(int) {
+			if puts.Add(1) == 10 {
+				close(within)
+				<-goOn
+			}
+		}}
+	}}).open()
+	require.NoError(t, err)
+	second, err := (&where{TB: t, url: address}).open()
+	require.NoError(t, err)
+	for _, s := range []*scheduler{first, second} {
+		s.Record(loaded(1))
+		for i := range uint64(20) {
+			s.Record(pair(i + 2))
+		}
+	}
+	first.run()
+	<-within
+	second.run()
+	second.p.eventually("it waits", func() bool {
+		return second.text(`SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`) == "1"
+	})
+	close(goOn)
+	first.through(21)
+	second.through(21)
+	second.p.eventually("no queue has anything left", func() bool { return first.Stats().Waiting+second.Stats().Waiting == 0 })
+	second.onceEach(2, 21)
+	require.Zero(t, first.Stats().Errors)
+	require.Zero(t, second.Stats().Errors)
+}
+
 // A leader ends before it wrote what it was told; the next one has it.
 func TestTheNextLeaderGoesOn(t *testing.T) {
 	t.Parallel()

@@ -117,7 +117,7 @@ func (*sqliteFile) shared() bool                           { return false }
 func (*sqliteFile) begin() string                          { return "BEGIN IMMEDIATE" }
 func (*sqliteFile) schemas() []string                      { return scripts("sqlite") }
 func (*sqliteFile) rebind(query string) string             { return query }
-func (*sqliteFile) locked(query string) string             { return query }
+func (*sqliteFile) hold() string                           { return "" }
 func (*sqliteFile) alone(context.Context, *sql.Conn) error { return nil }
 
 // blank says whether the file has nothing yet; one that has something else is

@@ -28,8 +28,9 @@ type dialect interface {
 	blank(ctx context.Context, c *sql.Conn) (bool, error)
 	// rebind writes a statement's ? as the database does.
 	rebind(query string) string
-	// locked is a query of the mark that has other schedulers wait.
-	locked(query string) string
+	// hold has other schedulers wait until the end of a transaction that writes;
+	// "" when there are none.
+	hold() string
 	// put inserts rows that are not there, with their terms.
 	put(b *batch, k kind, rows []row) error
 	putBlock(b *batch, e block) error
@@ -188,7 +189,12 @@ func (s *store) inTransaction(ctx context.Context, do func() error) (err error) 
 func (s *store) transact(ctx context.Context, do func(*batch) error) (lost int, err error) {
 	b := &batch{store: s, ctx: ctx, added: map[string]*count{}, fresh: newCache()}
 	err = s.inTransaction(ctx, func() (err error) {
-		if b.mark, err = scanMark(s.conn.QueryRowContext(ctx, s.locked(selectMark))); err != nil {
+		if hold := s.hold(); hold != "" { // a query that waited itself would see what was before
+			if _, err := b.exec(hold); err != nil {
+				return fmt.Errorf("wait for other schedulers to write to history: %w", err)
+			}
+		}
+		if b.mark, err = scanMark(s.conn.QueryRowContext(ctx, selectMark)); err != nil {
 			return fmt.Errorf("read how far history is: %w", err)
 		}
 		if err := do(b); err != nil {
