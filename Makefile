@@ -26,7 +26,8 @@ test:
 	@scripts/deps test
 	$(GO) vet ./...
 	@# What end-to-end tests start is compiled once, and not within their time.
-	CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 . ./executor/cmd/perigee-executor
+	CGO_ENABLED=0 $(GO) build -trimpath -o /dev/null .
+	CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -o /dev/null ./executor/cmd/perigee-executor
 	$(GO) test -race -timeout 9m -p $(PACKAGES_AT_A_TIME) ./...
 
 ## faults: of the tests, those of the whole under faults, told as they happen

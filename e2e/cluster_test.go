@@ -109,8 +109,8 @@ func (s *scheduler) start(ctx context.Context, listen string) error {
 }
 
 // ready waits until the scheduler at a URL can do its work.
-func ready(ctx context.Context, url string) error {
-	c, err := client.New(url)
+func ready(ctx context.Context, url string, options ...client.Option) error {
+	c, err := client.New(url, options...)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func nextVersion(t *testing.T) (perigee string) {
 	require.NoError(t, os.WriteFile(overlay, text, 0o644))
 	perigee = filepath.Join(dir, "perigee")
 	require.NoError(t, program.Command(root, append(os.Environ(), "CGO_ENABLED=0"), "go", "build", "-overlay", overlay, "-trimpath",
-		"-tags", "nethttpomithttp2", "-ldflags", "-s -w -X github.com/perigee-sched/perigee/server.Version=next", "-o", perigee, "."))
+		"-ldflags", "-s -w -X github.com/perigee-sched/perigee/server.Version=next", "-o", perigee, "."))
 	require.NoError(t, os.Link(built.perigee+"-executor", perigee+"-executor"))
 	return perigee
 }

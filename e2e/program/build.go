@@ -11,12 +11,14 @@ import (
 const Executor = "./executor/cmd/perigee-executor"
 
 // Build makes programs of the repository at root: packages by the path of what
-// is made.
+// is made. They are made as for production, the executor small: without HTTP/2.
 func Build(root string, packages map[string]string) error {
 	for output, pkg := range packages {
-		err := Command(root, append(os.Environ(), "CGO_ENABLED=0"), "go", "build", "-trimpath", "-tags", "nethttpomithttp2",
-			"-ldflags", "-s -w", "-o", output, pkg)
-		if err != nil {
+		args := []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", output}
+		if pkg == Executor {
+			args = append(args, "-tags", "nethttpomithttp2")
+		}
+		if err := Command(root, append(os.Environ(), "CGO_ENABLED=0"), "go", append(args, pkg)...); err != nil {
 			return err
 		}
 	}
