@@ -147,7 +147,7 @@ type Events struct {
 // Webhooks says how events are told to those who subscribed.
 type Webhooks struct {
 	PrivateTargets  string       `yaml:"private_targets" default:"allow" help:"Whether events may be sent to addresses that are not public: allow or refuse. It is asked of the address that a name resolves to, each time. Link-local addresses, those of clouds' metadata, and multicast are refused in any case."`
-	AllowedNetworks string       `yaml:"allowed_networks" unset:"none" help:"Networks that events may be sent to whatever they are, separated by commas, as 10.20.0.0/16,fd00:1::/32."`
+	AllowedNetworks string       `yaml:"allowed_networks" unset:"none" help:"Networks that events may be sent to whatever they are, separated by commas, as 10.20.0.0/16,fd00:1::/32. Gates and stores of artifacts may be there, too."`
 	Proxy           string       `yaml:"proxy" unset:"none" help:"HTTP proxy that events are sent through, as http://proxy:3128; variables of the environment are not looked at. The proxy connects to consumers then, and has to refuse what must not be reached."`
 	RetryFor        api.Duration `yaml:"retry_for" default:"72h" help:"How long it is tried to deliver an event before it becomes a dead letter."`
 	PerTeam         int          `yaml:"per_team" default:"100" help:"Most webhooks of one team."`

@@ -138,7 +138,7 @@ func (p *process) open(ctx context.Context) error {
 	executors := p.executors(sum)
 	p.connect(executors, nil) // for its figures, which are all 0
 	asked := newGateMetrics()
-	p.gates = gate.New(gate.Options{Deliver: p.deliver, Leads: p.leads, OnAnswer: asked.observe, Log: p.Log.With("part", "gate")})
+	p.gates = gate.New(gate.Options{Deliver: p.deliver, Leads: p.leads, Transport: p.outward(), OnAnswer: asked.observe, Log: p.Log.With("part", "gate")})
 	p.engine = engine.New(p.engineOptions(executors))
 	p.made.Store(p.engine)
 	if err := registerMetrics(registry, p.engine, p.driver.Load, p.journal, p.lease); err != nil {
@@ -162,6 +162,7 @@ func (p *process) open(ctx context.Context) error {
 		Executor: fmt.Sprintf("/proc/self/fd/%d", p.binary.Fd()),
 		Metrics:  registry, Log: p.Log.With("part", "api"),
 		Agents: credentials(p.Config.Mesos).Transport(p.mesosTLS),
+		Stores: p.outward(),
 		TLS:    apiTLS, PeerTLS: peerTLS, Access: p.access(), Limits: p.limits(), InitCode: cmp.Or(p.Config.Access.InitCode, rand.Text()),
 	})
 	return err

@@ -348,3 +348,14 @@ func TestTokens_AreMadeListedAndRevokedWithinTheAdminsTeam(t *testing.T) {
 		require.Equal(t, at, a.problem(http.StatusUnprocessableEntity).Errors[0].Location, body)
 	}
 }
+
+// Strangers learn how the API is used, and not which version answers.
+func TestAccess_StrangersAreNotToldTheVersion(t *testing.T) {
+	t.Parallel()
+	w := begin(t, closed(server.ReadsTeam), func(w *world) { w.options.Version = "1.4.0-x" })
+	told := w.do("GET", "/openapi.json", "", w.token("viewer", "web")).body
+	require.Contains(t, told, `"version":"1.4.0-x"`)
+	strangers := w.do("GET", "/openapi.json", "").body
+	require.NotContains(t, strangers, "1.4.0-x")
+	require.Equal(t, strings.Replace(told, "1.4.0-x", "not told", 1), strangers)
+}

@@ -67,10 +67,15 @@ func answerJSON(w http.ResponseWriter, v any) {
 	json.NewEncoder(w).Encode(v) // a client that has gone is not our matter
 }
 
-func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
+// describe tells of the API, and which version answers to who may know.
+func (s *Server) describe(w http.ResponseWriter, r *http.Request) {
+	text := s.openAPI
+	if !s.seen(callerOf(r.Context())) {
+		text = s.unnamed
+	}
 	w.Header().Set("Content-Type", "application/openapi+json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(s.openAPI)))
-	w.Write(s.openAPI)
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.Write(text)
 }
 
 // front is what a person sees who opens the address in a browser.

@@ -53,7 +53,19 @@ func (s *Server) route() error {
 	if err != nil {
 		return err
 	}
-	if s.openAPI, err = json.Marshal(r.api.OpenAPI()); err != nil {
+	return s.writeDescription(r.api.OpenAPI())
+}
+
+// writeDescription writes down the API's description, and once more without the version.
+func (s *Server) writeDescription(d *huma.OpenAPI) (err error) {
+	version := d.Info.Version
+	d.Info.Version = "not told"
+	s.unnamed, err = json.Marshal(d)
+	d.Info.Version = version
+	if err == nil {
+		s.openAPI, err = json.Marshal(d)
+	}
+	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)
 	}
 	return nil

@@ -75,6 +75,9 @@ type Options struct {
 	// Agents carries requests to Mesos's agents; a transport without credentials
 	// when nil.
 	Agents http.RoundTripper
+	// Stores carries requests to where artifacts are; a transport of its own when
+	// nil.
+	Stores http.RoundTripper
 	// TLS is what the API is served with; plain HTTP when nil.
 	TLS *tls.Config
 	// PeerTLS is what other schedulers are spoken to with where their addresses are
@@ -96,7 +99,8 @@ type Server struct {
 	Options
 	handler  http.Handler
 	router   *mux.Router
-	openAPI  []byte
+	openAPI  []byte // the description
+	unnamed  []byte // the same without the version, for strangers
 	specs    *specs
 	agents   *agents
 	metrics  *metrics
@@ -137,7 +141,10 @@ func New(o Options) (*Server, error) {
 	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(o.Agents), peers: newPeers(o.PeerTLS),
 		limits: newLimits(o.Limits), protected: map[string]protected{}, refusals: &refusedLately{logs: refusalsLogged, at: time.Now()}}
 	s.backups = make(chan struct{}, backupsMost)
-	s.stores = newStores(http.DefaultTransport.(*http.Transport).Clone())
+	if o.Stores == nil {
+		o.Stores = http.DefaultTransport.(*http.Transport).Clone()
+	}
+	s.stores = newStores(o.Stores)
 	s.life, s.end = context.WithCancel(context.Background())
 	var err error
 	if s.metrics, err = newMetrics(o.Metrics); err != nil {

@@ -42,7 +42,7 @@ type sender struct {
 // newTransport makes connections to consumers. They are kept for each other's
 // deliveries, but not without bound.
 func newTransport(targets *Targets, proxy *url.URL) *http.Transport {
-	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second, Control: targets.control}
+	dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second, Control: targets.Control}
 	t := &http.Transport{
 		DialContext:         dialer.DialContext,
 		TLSHandshakeTimeout: connectTimeout,

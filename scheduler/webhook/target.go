@@ -124,8 +124,8 @@ func (t *Targets) refusesURL(text string) error {
 	return t.refuses(address)
 }
 
-// control is a net.Dialer's: it sees each address before it is connected to.
-func (t *Targets) control(_, address string, _ syscall.RawConn) error {
+// Control is a net.Dialer's: it sees each address before it is connected to.
+func (t *Targets) Control(_, address string, _ syscall.RawConn) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fmt.Errorf("%q is not an address that may be sent to", address)
