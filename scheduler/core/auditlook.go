@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -91,10 +92,10 @@ func (c *Core) lookAtWebhook(id string) []aspect {
 	}
 	from := ""
 	if w.rec.From != nil {
-		from = positionName(w.rec.From)
+		from = fmt.Sprintf("%s-%d", w.rec.From.Incarnation, w.rec.From.Index)
 	}
 	return []aspect{{"team", w.rec.Team}, {"job", w.rec.Job}, {"types", bounded(strings.Join(w.rec.Types, ","))}, {"url", bounded(withoutSecrets(w.rec.Url))},
-		{"description", bounded(w.rec.Description)}, {"disabled", w.rec.Disabled}, {"reason", bounded(w.rec.DisabledReason)}, {"from", from},
+		{"description", bounded(w.rec.Description)}, {"disabled", w.rec.Disabled}, {"reason", bounded(w.rec.DisabledReason)}, {"begins_after", from},
 		{"secret_made_at", moment(newest)}, {"secrets", int64(len(w.rec.Secrets))}, {"dead_letters", int64(len(w.dead))}}
 }
 
