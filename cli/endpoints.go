@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -179,10 +180,20 @@ func (a *app) watchEndpoints(ctx context.Context, c *client.Client, jobs []strin
 	a.lost = func(err error) { follower.Lost("no scheduler answers: " + whyUnreachable(err)) }
 	ctx, stop := context.WithCancel(ctx)
 	updates := make(chan []endpoints.Service)
+	var refused error
 	var work sync.WaitGroup
-	defer work.Wait()
-	defer stop()
-	work.Go(func() { follower.Run(ctx, updates) })
+	work.Go(func() {
+		defer stop()
+		refused = follower.Run(ctx, updates)
+	})
+	err := a.showEndpoints(ctx, updates, k)
+	stop()
+	work.Wait()
+	return cmp.Or(refused, err)
+}
+
+// showEndpoints keeps a file current, or prints, until ctx ends.
+func (a *app) showEndpoints(ctx context.Context, updates <-chan []endpoints.Service, k *endpoints.Keeper) error {
 	if k.File != "" {
 		k.Run(ctx, updates)
 		return ctx.Err()

@@ -28,6 +28,7 @@ type Events struct {
 	client *Client
 	filter EventFilter
 	stream *stream // nil when not connected
+	opened time.Time
 }
 
 // Events opens the stream. Events that happen after it returned are in it.
@@ -50,6 +51,7 @@ func (e *Events) connect(ctx context.Context) error {
 		r.header.Set("Last-Event-ID", e.filter.After)
 	}
 	var err error
+	e.opened = time.Now()
 	e.stream, err = e.client.open(ctx, r)
 	return err
 }
@@ -76,11 +78,15 @@ func (e *Events) Next(ctx context.Context) (api.Event, error) {
 				return event, nil
 			}
 			e.Close()
+			if time.Since(e.opened) > maxPause { // else it is one that ends again and again
+				pause = minPause
+			}
 		}
 		err := e.connect(ctx)
 		switch {
-		case err == nil:
+		case err == nil && pause == minPause:
 			continue
+		case err == nil:
 		case ctx.Err() != nil:
 			return api.Event{}, ctx.Err()
 		case forGood(err):

@@ -117,14 +117,24 @@ func (s *Server) byToken(r *http.Request, c *caller, text string) *problem {
 	now := time.Now().UnixMilli()
 	switch {
 	case t.RevokedAt != 0:
-		return unauthorized("token-revoked", "token %s was revoked at %s", t.Id, millis(t.RevokedAt).Format(time.RFC3339))
+		return revoked(t)
 	case t.ExpiresAt != 0 && t.ExpiresAt <= now:
 		return unauthorized("token-expired", "token %s expired at %s", t.Id, millis(t.ExpiresAt).Format(time.RFC3339))
 	}
+	c.token = true
 	c.Principal = access.Principal{ID: t.Id, Name: nameOf(t), Grants: []access.Grant{grantOf(t)}}
 	c.ends = t.ExpiresAt
 	s.uses.note(core.TokenUse{ID: t.Id, From: c.from, At: now})
 	return nil
+}
+
+func revoked(t *record.Token) *problem {
+	return unauthorized("token-revoked", "token %s was revoked at %s", t.Id, millis(t.RevokedAt).Format(time.RFC3339))
+}
+
+// expired is said of what expires while it is answered.
+func expired(c *caller) *problem {
+	return unauthorized("token-expired", "the token of %s expired at %s", c.Name, millis(c.ends).Format(time.RFC3339))
 }
 
 // nameOf is what people read of a token.

@@ -27,6 +27,7 @@ type caller struct {
 	access.Principal
 	free     bool   // everybody may do everything
 	stranger bool   // nobody knows who it is
+	token    bool   // it has shown a token of ours
 	peer     bool   // another scheduler of the cluster
 	reads    string // who may read
 	from     string // address

@@ -149,7 +149,7 @@ func (s *Server) getDeploy(ctx context.Context, in *getDeployInput) (*deployOutp
 	in.Number = strconv.FormatUint(uint64(d.Number), 10) // also where it was current
 	out, known := new(deployOutput), strings.TrimPrefix(in.IfNoneMatch, "W/")
 	stood, first := false, true // who asks of one that stands still waits for what comes of that
-	s.await(ctx, v, wait, func(v *engine.View) bool {
+	_, over := s.await(ctx, v, wait, func(v *engine.View) bool {
 		out, err = s.deployAsOf(v, in.DeployPath)
 		stands := err == nil && out.Body.Rollout != nil && out.Body.Rollout.Failed != ""
 		if first || !stands {
@@ -157,6 +157,9 @@ func (s *Server) getDeploy(ctx context.Context, in *getDeployInput) (*deployOutp
 		}
 		return err != nil || out.Body.State.Over() || stands && !stood || known != "" && !out.matches(known)
 	})
+	if over != nil {
+		return nil, over
+	}
 	if wait == 0 {
 		out, err = s.deployAsOf(v, in.DeployPath)
 	}

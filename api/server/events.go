@@ -55,18 +55,11 @@ func (s *Server) followEvents(ctx context.Context, in *eventsInput) (*huma.Strea
 		r, _ := humamux.Unwrap(c)
 		w := responseOf(r.Context())
 		defer s.metrics.streaming(w, "events")()
-		ctx, cancel := s.untilStop(r.Context())
+		ctx, cancel := s.whileValid(r.Context())
 		defer cancel()
 		e := eventStream{s: s, w: w, control: http.NewResponseController(w), wanted: wanted}
 		e.run(ctx, follower)
 	}}, nil
-}
-
-// untilStop ends with the request, and when the server stops.
-func (s *Server) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.life, cancel)
-	return ctx, func() { stop(); cancel() }
 }
 
 // wanted says which events are in the stream: what its caller may see; with a
@@ -131,6 +124,10 @@ func (e *eventStream) run(ctx context.Context, follower *engine.Follower) {
 		cancel()
 		switch {
 		case ctx.Err() != nil:
+			if p := ended(ctx); p != nil {
+				e.out.WriteString(endOf(p))
+				e.flush()
+			}
 			return
 		case errors.Is(err, context.DeadlineExceeded):
 			e.heartbeat(at)
@@ -168,6 +165,10 @@ func (e *eventStream) write(p engine.Published) {
 	e.out.Write(data)
 	e.out.WriteString("\n\n")
 }
+
+// endOf is the end of a stream of server-sent events whose reader may read it no
+// more: a comment, for people. Programs are told when they come again.
+func endOf(p *problem) string { return ": " + p.Detail + "\n\n" }
 
 // flush sends what was written; false when the reader is gone or too slow.
 func (e *eventStream) flush() bool {

@@ -137,7 +137,10 @@ func (s *Server) downloadFile(ctx context.Context, in *SandboxPath) (*huma.Strea
 	if err != nil {
 		return nil, err
 	}
-	return stream(func(_ context.Context, w *response) {
+	return stream(func(ctx context.Context, w *response) {
+		ctx, cancel := s.whileShown(ctx)
+		defer cancel()
+		defer context.AfterFunc(ctx, func() { resp.Body.Close() })()
 		defer resp.Body.Close()
 		asBytes(w)
 		for _, name := range []string{"Content-Length", "Content-Disposition"} {

@@ -48,7 +48,7 @@ func (s *Server) followFile(ctx context.Context, in *readFileInput) (*huma.Strea
 	}
 	return stream(func(ctx context.Context, w *response) {
 		defer s.metrics.streaming(w, "files")()
-		ctx, cancel := s.untilStop(ctx)
+		ctx, cancel := s.whileValid(ctx)
 		defer cancel()
 		asBytes(w)
 		w.WriteHeader(http.StatusOK)

@@ -80,10 +80,13 @@ func (s *Server) getGroup(ctx context.Context, in *getGroupInput) (*groupOutput,
 	if err != nil {
 		return nil, err
 	}
-	v = s.await(ctx, v, wait, func(v *engine.View) bool {
+	v, err = s.await(ctx, v, wait, func(v *engine.View) bool {
 		g := v.Group(in.Group)
 		return g == nil || g.State.Terminal()
 	})
+	if err != nil {
+		return nil, err
+	}
 	g, err := in.in(v)
 	if err != nil {
 		return nil, err

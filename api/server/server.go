@@ -111,6 +111,7 @@ type Server struct {
 	refusals *refusedLately
 	limits   *limits
 	uses     tokenUses
+	streams  openStreams
 	// protected are the permissions of all routes, by method and path; unprotected
 	// says which lack one.
 	protected   map[string]protected
@@ -194,6 +195,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		}
 	}()
 	var telling sync.WaitGroup
+	defer s.streams.work.Wait()
 	defer telling.Wait()
 	telling.Go(s.tellInitCode)
 	select {

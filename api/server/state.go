@@ -36,8 +36,10 @@ func (s *Server) backupState(ctx context.Context, in *Reading) (*huma.StreamResp
 		Cluster: s.Cluster, Incarnation: cluster.Incarnation, Framework: cluster.FrameworkId, Index: v.Index, Epoch: v.Epoch,
 		At: time.Now().UTC(), Program: s.apiConfig().Info.Version, Records: backup.CountKinds(v.Keys()),
 	}
-	return stream(func(_ context.Context, w *response) {
+	return stream(func(ctx context.Context, w *response) {
 		defer func() { <-s.backups }()
+		ctx, cancel := s.whileShown(ctx)
+		defer cancel()
 		asBytes(w)
 		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", backup.FileName(h)))
 		w.Header().Set(api.HeaderIndex, strconv.FormatUint(v.Index, 10))
@@ -45,7 +47,7 @@ func (s *Server) backupState(ctx context.Context, in *Reading) (*huma.StreamResp
 		if w.head {
 			return
 		}
-		if _, err := backup.Write(patient{w}, h, v.Records("")); err != nil {
+		if _, err := backup.Write(patient{ctx, w}, h, v.Records("")); err != nil {
 			s.Log.Info("a backup was not taken to its end", "error", err)
 			panic(http.ErrAbortHandler) // the reader must not take it for the whole
 		}
@@ -53,9 +55,15 @@ func (s *Server) backupState(ctx context.Context, in *Reading) (*huma.StreamResp
 }
 
 // patient gives the reader of an answer time for each part of it.
-type patient struct{ w *response }
+type patient struct {
+	ctx context.Context
+	w   *response
+}
 
 func (p patient) Write(b []byte) (int, error) {
+	if p.ctx.Err() != nil {
+		return 0, context.Cause(p.ctx)
+	}
 	extend(p.w)
 	return p.w.Write(b)
 }

@@ -40,7 +40,7 @@ type stateStream struct {
 func (t *stateStream) from(v *engine.View) *huma.StreamResponse {
 	return stream(func(ctx context.Context, w *response) {
 		defer t.s.metrics.streaming(w, t.kind)()
-		ctx, cancel := t.s.untilStop(ctx)
+		ctx, cancel := t.s.whileValid(ctx)
 		defer cancel()
 		t.w, t.control = w, http.NewResponseController(w)
 		asEvents(w)
@@ -89,6 +89,10 @@ func (t *stateStream) run(ctx context.Context, v *engine.View) {
 		_ = t.s.nextView(waiting, &v, pause) // v is the newest in any case
 		cancel()
 		if ctx.Err() != nil {
+			if p := ended(ctx); p != nil {
+				t.out.WriteString(endOf(p))
+				t.flush()
+			}
 			return
 		}
 	}

@@ -80,6 +80,7 @@ func (s *Server) KeepTokenUses(ctx context.Context) error {
 // What cannot be saved now is saved the next time.
 func (s *Server) SaveTokenUses(ctx context.Context) {
 	v := s.Scheduler.View()
+	s.uses.note(s.streams.uses(v)...)
 	uses := slices.DeleteFunc(s.uses.take(), func(u core.TokenUse) bool {
 		t := v.Token(u.ID)
 		return t == nil || u.At < t.LastUsedAt+core.UseEvery

@@ -37,23 +37,27 @@ const lookPause = 50 * time.Millisecond
 
 // await looks at the state as it is in v, and whenever it has changed, until
 // done says so, the wait is over, or the server stops. It returns the state that
-// it looked at last.
-func (s *Server) await(ctx context.Context, v *engine.View, wait time.Duration, done func(*engine.View) bool) *engine.View {
+// it looked at last, and an error when who asks may look no more.
+func (s *Server) await(ctx context.Context, v *engine.View, wait time.Duration, done func(*engine.View) bool) (*engine.View, error) {
 	if wait == 0 || done(v) {
-		return v
+		return v, nil
 	}
 	w := responseOf(ctx)
 	defer s.metrics.streaming(w, "waits")()
 	defer extend(w)
 	deadline(w, time.Time{}, time.Time{})
-	ctx, cancel := s.untilStop(ctx)
+	ctx, cancel := s.whileValid(ctx)
 	defer cancel()
 	ctx, cancel = context.WithTimeout(ctx, wait)
 	defer cancel()
 	for {
-		if s.nextView(ctx, &v, lookPause) != nil || done(v) {
+		err := s.nextView(ctx, &v, lookPause)
+		if p := ended(ctx); p != nil {
+			return v, p
+		}
+		if err != nil || done(v) {
 			w.setIndex(v)
-			return v
+			return v, nil
 		}
 	}
 }

@@ -43,19 +43,26 @@ type known struct {
 const goneFor = 5 * time.Second
 
 // Run sends all services, in the order of Jobs, whenever one has changed; not
-// before something is known of each. It ends with ctx. A job that is gone stays
-// as it was last: its end is told by its endpoints.
-func (f *Follower) Run(ctx context.Context, updates chan<- []Service) {
+// before something is known of each. It ends with ctx, and with an error when the
+// token that is shown is valid no more, which no waiting mends. A job that is gone
+// stays as it was last: its end is told by its endpoints.
+func (f *Follower) Run(ctx context.Context, updates chan<- []Service) error {
+	ctx, refuse := context.WithCancelCause(ctx)
+	defer refuse(nil)
 	f.known, f.changed = map[string]*known{}, make(chan struct{}, 1)
 	var work sync.WaitGroup
 	defer work.Wait()
 	for _, job := range f.Jobs {
-		work.Go(func() { f.follow(ctx, job) })
+		work.Go(func() {
+			if err := f.follow(ctx, job); err != nil {
+				refuse(err)
+			}
+		})
 	}
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return refused(context.Cause(ctx))
 		case <-f.changed:
 		}
 		services := f.services()
@@ -64,20 +71,31 @@ func (f *Follower) Run(ctx context.Context, updates chan<- []Service) {
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return refused(context.Cause(ctx))
 		case updates <- services:
 		}
 	}
 }
 
+// refused is err if it says that the token is not valid, or no more.
+func refused(err error) error {
+	var p *api.Problem
+	if errors.As(err, &p) && p.Status == http.StatusUnauthorized {
+		return err
+	}
+	return nil
+}
+
 // follow follows one job, again and again.
-func (f *Follower) follow(ctx context.Context, job string) {
+func (f *Follower) follow(ctx context.Context, job string) error {
 	said := ""
 	for {
 		for e, err := range f.Source.FollowEndpoints(ctx, job) {
 			switch {
 			case ctx.Err() != nil:
-				return
+				return nil
+			case refused(err) != nil:
+				return err
 			case err == nil:
 				said = ""
 				f.learn(ctx, job, e)
@@ -89,7 +107,7 @@ func (f *Follower) follow(ctx context.Context, job string) {
 		select {
 		case <-time.After(goneFor):
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
 }
