@@ -56,13 +56,18 @@ func beginOn(b *testing.B, j journal.Journal, l lease.Lease) *whole {
 // beginWith has tasks behave otherwise.
 func beginWith(b *testing.B, j journal.Journal, l lease.Lease, tasks devcluster.Simulation) *whole {
 	b.Helper()
+	return beginOf(b, j, l, tasks, "cpus:1000;mem:1000000;disk:1000000")
+}
+
+// beginOf has agents of other sizes.
+func beginOf(b *testing.B, j journal.Journal, l lease.Lease, tasks devcluster.Simulation, resources string) *whole {
+	b.Helper()
 	w := &whole{TB: b}
 	w.client.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
 	quiet := slog.New(slog.DiscardHandler)
 	options := devcluster.Options{Dir: b.TempDir(), Listen: "127.0.0.1:0", Ephemeral: true, AllocationInterval: 50 * time.Millisecond}
 	for range 20 {
-		options.Agents = append(options.Agents, devcluster.AgentOptions{
-			Resources: "cpus:1000;mem:1000000;disk:1000000", Simulated: &tasks})
+		options.Agents = append(options.Agents, devcluster.AgentOptions{Resources: resources, Simulated: &tasks})
 	}
 	cluster, err := devcluster.Open(options)
 	require.NoError(b, err)
