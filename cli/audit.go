@@ -100,11 +100,14 @@ func aspects(text json.RawMessage) map[string]string {
 	}
 	out := make(map[string]string, len(all))
 	for name, value := range all {
-		if s := fmt.Sprint(value); s != "" && !strings.ContainsAny(s, " ,") {
-			out[name] = s
-		} else {
-			out[name] = fmt.Sprintf("%q", s)
+		s := fmt.Sprint(value)
+		switch {
+		case name == "digest" && len(s) > 12:
+			s = s[:12] + "…"
+		case s == "" || strings.ContainsAny(s, " ,"):
+			s = fmt.Sprintf("%q", s)
 		}
+		out[name] = s
 	}
 	return out
 }

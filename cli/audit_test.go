@@ -28,7 +28,7 @@ func TestAudit_IsReadByPeople(t *testing.T) {
 		return e
 	}
 	require.NoError(t, a.printAudit([]api.AuditEntry{
-		of(api.AuditEntry{Job: "web/prod/site"}, "scale-job", `{"instances":2}`, `{"instances":3,"scale_until":"2026-11-21T04:00:00Z"}`),
+		of(api.AuditEntry{Job: "web/prod/site"}, "scale-job", `{"instances":2,"digest":"bddbd59eeabb2b0c"}`, `{"instances":3,"digest":"0123456789abcdef","scale_until":"2026-11-21T04:00:00Z"}`),
 		of(api.AuditEntry{Job: "web/prod/site"}, "pause-job", `{"paused":false,"pause_reason":""}`, `{"paused":true,"pause_reason":"night \u001b[2J shift"}`),
 		of(api.AuditEntry{Job: "web/prod/site", Task: "yqly-000001"}, "kill-task", `{"state":"running"}`, `{"state":"killing"}`),
 		of(api.AuditEntry{Job: "ci/prod/build", Run: "r1"}, "cancel-run", `{"state":"active"}`, `{"state":"cancelled"}`),
@@ -38,7 +38,7 @@ func TestAudit_IsReadByPeople(t *testing.T) {
 		of(api.AuditEntry{Job: "web/prod/site"}, "of-a-newer-version", `[1]`, `[2]`),
 	}))
 	require.Equal(t, `TIME      WHO                      FROM      OPERATION           OF                         CHANGED
-03:11:39  CI (435namd367) for ann  10.0.0.7  scale-job           web/prod/site              instances 2 -> 3, scale_until 2026-11-21T04:00:00Z
+03:11:39  CI (435namd367) for ann  10.0.0.7  scale-job           web/prod/site              digest bddbd59eeabb… -> 0123456789ab…, instances 2 -> 3, scale_until 2026-11-21T04:00:00Z
 03:11:39  CI (435namd367) for ann  10.0.0.7  pause-job           web/prod/site              pause_reason "" -> "night \x1b[2J shift", paused false -> true
 03:11:39  CI (435namd367) for ann  10.0.0.7  kill-task           web/prod/site yqly-000001  state running -> killing
 03:11:39  CI (435namd367) for ann  10.0.0.7  cancel-run          ci/prod/build/r1           state active -> cancelled

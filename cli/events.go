@@ -188,6 +188,9 @@ func (a *app) printEvent(e *api.Event) error {
 func (a *app) eventLine(e *api.Event, withJob bool) string {
 	d := e.Data
 	kind, what, _ := strings.Cut(shortType(e), ".")
+	if d.Audit != nil && d.Audit.Operation != "" {
+		what = d.Audit.Operation
+	}
 	about := cmp.Or(d.Job, d.Object, d.Host)
 	switch {
 	case d.Run != "":
