@@ -55,21 +55,17 @@ func (l *limit) take(key string, now time.Time) (wait time.Duration) {
 	return 0
 }
 
-// exhausted returns how long a caller has to wait who has none left. It takes
-// nothing, and remembers nobody.
-func (l *limit) exhausted(key string, now time.Time) (wait time.Duration) {
+// giveBack undoes a take.
+func (l *limit) giveBack(key string) {
 	if l == nil {
-		return 0
+		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.buckets[key]
-	if e == nil {
-		return 0
+	if e := l.buckets[key]; e != nil { // else all is there again
+		b := e.Value.(*bucket)
+		b.left = min(l.burst, b.left+1)
 	}
-	b := e.Value.(*bucket)
-	l.fill(b, now)
-	return l.wait(b)
 }
 
 func (l *limit) wait(b *bucket) time.Duration {

@@ -16,9 +16,11 @@ func TestLimit_RateAndBurst(t *testing.T) {
 	}
 	require.Equal(t, 100*time.Millisecond, l.take("ann", now))
 	require.Equal(t, 100*time.Millisecond, l.take("ann", now), "who is refused has not taken any")
-	require.Equal(t, 100*time.Millisecond, l.exhausted("ann", now))
 	require.Zero(t, l.take("bob", now), "another's are their own")
-	require.Zero(t, l.exhausted("eve", now))
+	l.giveBack("ann")
+	l.giveBack("eve")
+	require.Zero(t, l.take("ann", now))
+	require.Equal(t, 100*time.Millisecond, l.take("ann", now))
 	now = now.Add(50 * time.Millisecond)
 	require.Equal(t, 50*time.Millisecond, l.take("ann", now))
 	now = now.Add(50 * time.Millisecond)
@@ -39,7 +41,7 @@ func TestLimit_RateAndBurst(t *testing.T) {
 	var none *limit
 	require.Nil(t, newLimit("x", 0, 20))
 	require.Zero(t, none.take("ann", now))
-	require.Zero(t, none.exhausted("ann", now))
+	none.giveBack("ann")
 }
 
 func TestLimit_MemoryIsBounded(t *testing.T) {

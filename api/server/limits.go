@@ -72,29 +72,25 @@ func (s *Server) limited(next http.Handler) http.Handler {
 		w := responseOf(r.Context())
 		id := s.protected[r.Method+" "+w.route].id
 		c := s.origin(r)
-		if unlimited[id] || c.peer {
+		if c.peer {
 			next.ServeHTTP(rw, r)
 			return
 		}
-		tries := len(r.Header.Values("Authorization")) > 0 && s.Access != nil || id == initToken
-		if tries {
-			if p := s.limits.mayTry(c, r); p != nil {
-				s.tooMany(w, r, c, s.limits.failures, p)
+		try, p := s.limits.try(c, r, s.Access != nil && len(r.Header.Values("Authorization")) > 0, id)
+		if p != nil {
+			s.tooMany(w, r, c, s.limits.failures, p)
+			return
+		}
+		p = s.identify(r, c)
+		try.known(p == nil && !c.stranger)
+		if !unlimited[id] { // but a token that is tried there is looked at as elsewhere
+			if l, over := s.limits.count(c, p); over != nil {
+				s.tooMany(w, r, c, l, over)
 				return
 			}
 		}
-		p := s.identify(r, c)
-		if l, over := s.limits.count(c, p); over != nil {
-			s.tooMany(w, r, c, l, over)
-			return
-		}
-		if tries && p == nil && !c.stranger {
-			s.limits.proven.add(provenKey(c, r))
-		}
 		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), identifiedKey{}, identified{c, p})))
-		if tries && (w.status == http.StatusUnauthorized || w.status == http.StatusForbidden && id == initToken) {
-			s.limits.failed(c, r) // here, or at the leader
-		}
+		try.over(w.status) // here, or at the leader
 	})
 }
 
@@ -104,14 +100,60 @@ func (s *Server) tooMany(w *response, r *http.Request, c *caller, l *limit, p *p
 	p.write(w)
 }
 
-// mayTry returns why what a request shows is not looked at: too much from its
-// address was no token, so that more would be guesses.
-func (l *limits) mayTry(c *caller, r *http.Request) *problem {
-	wait := l.failures.exhausted(addressKey(c.from), l.Now())
-	if wait == 0 || l.proven.has(provenKey(c, r)) {
-		return nil
+// try is a token or code that is shown, and may be a guess.
+type try struct {
+	limits  *limits
+	address string
+	proven  [16]byte // what is shown, and from where
+	code    bool     // the first token's
+	taken   bool     // counts as a failure so far, so that many at once are no way around
+}
+
+// try returns nil when nothing is shown, and a problem when it is not looked at: too
+// much from its address was no token, so that more would be guesses.
+func (l *limits) try(c *caller, r *http.Request, shown bool, id string) (*try, *problem) {
+	if code := id == initToken; shown || code {
+		t := &try{limits: l, address: addressKey(c.from), proven: provenKey(c, r), code: code}
+		if l.proven.has(t.proven) {
+			return t, nil
+		}
+		if wait := l.failures.take(t.address, l.Now()); wait > 0 {
+			return nil, tooManyRequests(wait, "too much was shown from %s that is no token: tokens and codes are not looked at; limits.failures is %d a minute", c.from, l.Failures)
+		}
+		t.taken = true
+		return t, nil
 	}
-	return tooManyRequests(wait, "too much was shown from %s that is no token: tokens and codes are not looked at; limits.failures is %d a minute", c.from, l.Failures)
+	return nil, nil
+}
+
+// known says whether it is a token. The request may last.
+func (t *try) known(valid bool) {
+	if t == nil || !valid || t.code {
+		return
+	}
+	t.limits.proven.add(t.proven)
+	t.giveBack()
+}
+
+// over says what it was answered with.
+func (t *try) over(status int) {
+	switch {
+	case t == nil:
+	case status != http.StatusUnauthorized && !(t.code && status == http.StatusForbidden):
+		t.giveBack()
+	default:
+		t.limits.proven.drop(t.proven)
+		if !t.taken {
+			t.limits.failures.take(t.address, t.limits.Now())
+		}
+	}
+}
+
+func (t *try) giveBack() {
+	if t.taken {
+		t.taken = false
+		t.limits.failures.giveBack(t.address)
+	}
 }
 
 // count takes one of the requests that a caller has left.
@@ -131,12 +173,6 @@ func (l *limits) count(c *caller, p *problem) (*limit, *problem) {
 		return l.strangers, tooManyRequests(wait, "too many requests without a token come from %s: limits.strangers is %d a second", c.from, l.Strangers)
 	}
 	return nil, nil
-}
-
-// failed notes that what a request showed is no token, or a wrong code.
-func (l *limits) failed(c *caller, r *http.Request) {
-	l.proven.drop(provenKey(c, r))
-	l.failures.take(addressKey(c.from), l.Now())
 }
 
 // provenKey is what a request shows, and from where.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -103,6 +104,23 @@ func TestLimits_OfWhoTriesTokens(t *testing.T) {
 	w.do("GET", "/v1/jobs", "", ann).tooMany()
 }
 
+// What is asked as often as one likes is no place to try tokens, either.
+func TestLimits_NoPlaceToTryTokens(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/healthz", "/readyz", server.ExecutorPath, "/openapi.json", "/v1/jobs"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			w := begin(t, closed(server.ReadsTeam), limits(new(clock), server.Limits{Failures: 3}))
+			for range 3 {
+				w.do("GET", path, "", "Authorization: Bearer x").problem(http.StatusUnauthorized)
+			}
+			w.do("GET", path, "", "Authorization: Bearer x").tooMany()
+			w.do("GET", "/v1/jobs", "", "Authorization: Bearer x").tooMany()
+			require.Equal(t, http.StatusOK, w.do("GET", "/healthz", "").status)
+		})
+	}
+}
+
 // Where nobody is asked who they are, an address is who somebody is.
 func TestLimits_WhereEverybodyMay(t *testing.T) {
 	t.Parallel()
@@ -141,4 +159,31 @@ func TestLimits_CountWhereARequestEnters(t *testing.T) {
 	}
 	standby.do("PUT", "/v1/jobs/web/prod/hello", service, "Authorization: Bearer x").tooMany()
 	leader.do("PUT", "/v1/jobs/web/prod/hello", service, "Authorization: Bearer x").problem(http.StatusUnauthorized)
+}
+
+// Many at once are no way around.
+func TestLimits_GuessesAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	w := begin(t, closed(server.ReadsTeam), limits(new(clock), server.Limits{Failures: 5}))
+	answers := make(chan int, 40)
+	var guessing sync.WaitGroup
+	for range cap(answers) {
+		guessing.Go(func() {
+			req, err := http.NewRequest("GET", w.url+"/v1/jobs", nil)
+			if err == nil {
+				req.Header.Set("Authorization", "Bearer x")
+				if resp, err := http.DefaultClient.Do(req); err == nil {
+					resp.Body.Close()
+					answers <- resp.StatusCode
+				}
+			}
+		})
+	}
+	guessing.Wait()
+	close(answers)
+	count := map[int]int{}
+	for status := range answers {
+		count[status]++
+	}
+	require.Equal(t, map[int]int{http.StatusUnauthorized: 5, http.StatusTooManyRequests: 35}, count)
 }
