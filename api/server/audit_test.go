@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -146,6 +147,26 @@ func TestAudit_IsOfMemoryWithoutHistory(t *testing.T) {
 	require.Len(t, w.trailPages(1, admin, func() {}), 2)
 	require.Len(t, w.trail("?operation=put-job", admin), 1)
 	require.Empty(t, w.trail("?job=shop/*/*", admin))
+}
+
+// What a standby passes on is told of whom it came from, and can be read at both.
+func TestAudit_TellsWhoWroteAtAStandby(t *testing.T) {
+	t.Parallel()
+	proxies := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	leader, standby, _ := beginPairWith(t, &server.Access{Reads: server.ReadsTeam, Proxies: proxies})
+	id, deployer := leader.tokenOf(&record.Token{Role: "deployer", Team: "web", Description: "CI"})
+	admin := leader.token("admin", "*")
+	standby.eventually("the standby knows the tokens", func() bool { return standby.engine.View().Index >= leader.engine.View().Index })
+	a := standby.do("PUT", "/v1/jobs/web/prod/hello", service, deployer, "Idempotency-Key: build-7", "X-Forwarded-For: 10.6.6.6, 10.9.8.7")
+	require.Equal(t, http.StatusCreated, a.status, a.body)
+	for _, w := range []*world{leader, standby} {
+		all := w.trail("", admin)
+		require.Len(t, all, 1)
+		require.Equal(t, "CI ("+id+")", all[0].Actor)
+		require.Equal(t, id, all[0].Token)
+		require.Equal(t, "10.9.8.7", all[0].From, "what is before the last proxy's word may be anybody's")
+		require.Equal(t, "build-7", all[0].Key)
+	}
 }
 
 // Streams tell the trail to whoever asks for it, and may read it.
