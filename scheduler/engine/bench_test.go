@@ -147,7 +147,7 @@ func (m *fastMesos) update(task, agent string, state core.MesosState, report *ap
 }
 
 // lead begins a leadership on the file journal, with 20 agents.
-func lead(b *testing.B, change ...func(*engine.Options, *fastMesos)) (*engine.Engine, *fastMesos) {
+func lead(b testing.TB, change ...func(*engine.Options, *fastMesos)) (*engine.Engine, *fastMesos) {
 	b.Helper()
 	j, err := file.Open(b.TempDir(), file.Options{})
 	require.NoError(b, err)
@@ -179,7 +179,7 @@ func lead(b *testing.B, change ...func(*engine.Options, *fastMesos)) (*engine.En
 
 const benchJob = "etl/prod/load"
 
-func start(b *testing.B, e *engine.Engine, n int) []string {
+func start(b testing.TB, e *engine.Engine, n int) []string {
 	r, _, err := e.Do(context.Background(), core.Request{Actor: "bench", Op: core.StartRuns{Job: benchJob, Runs: make([]core.NewRun, n)}})
 	if err != nil {
 		b.Error(err)
@@ -188,7 +188,7 @@ func start(b *testing.B, e *engine.Engine, n int) []string {
 }
 
 // settled waits until all of n tasks are over and durably so.
-func settled(b *testing.B, e *engine.Engine, m *fastMesos, n int) {
+func settled(b testing.TB, e *engine.Engine, m *fastMesos, n int) {
 	b.Helper()
 	for m.finished.Load() < int64(n) && !b.Failed() {
 		time.Sleep(time.Millisecond)

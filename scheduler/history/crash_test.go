@@ -92,7 +92,7 @@ func TestPostgreSQLKilledWithinABatch(t *testing.T) {
 	killed := make(chan struct{})
 	p.through = func(d dialect) dialect {
 		return watched{d, func(int) {
-			if puts.Add(1) == 50 {
+			if puts.Add(1) == 4 { // of 8
 				pg.Kill()
 				close(killed)
 			}
@@ -101,23 +101,23 @@ func TestPostgreSQLKilledWithinABatch(t *testing.T) {
 	s, err := p.open()
 	require.NoError(t, err)
 	s.Record(loaded(1))
-	for i := range uint64(100) {
+	for i := range uint64(400) {
 		s.Record(pair(i + 2))
 	}
 	s.run()
 	<-killed
 	p.eventually("it knows", func() bool { return !s.Stats().Up })
 	require.NotEmpty(t, s.State(t.Context()).Problem)
-	require.Equal(t, 200*2, s.Stats().Waiting)
+	require.Equal(t, 800*2, s.Stats().Waiting)
 	through, _ := s.Through()
 	require.LessOrEqual(t, through, uint64(1), "nothing of the batch counts as kept")
 	_, _, err = s.Tasks(t.Context(), api.HistoryFilter{Limit: 1})
 	require.ErrorIs(t, err, ErrUnavailable)
-	s.Record(pair(102)) // the scheduler goes on
+	s.Record(pair(402)) // the scheduler goes on
 
 	require.NoError(t, pg.Restart())
-	s.through(102)
-	s.onceEach(2, 102)
+	s.through(402)
+	s.onceEach(2, 402)
 	p.eventually("it says that all is well", func() bool { return s.State(t.Context()).Problem == "" })
 	require.Positive(t, s.Stats().Errors)
 }
@@ -216,7 +216,7 @@ func TestPostgreSQLKilledAgainAndAgain(t *testing.T) {
 	const each = 300
 	last := uint64(1)
 	for range 4 {
-		left.Store(1 + rand.Int64N(each))
+		left.Store(1 + rand.Int64N(2*each/lookAtOnce))
 		for range each {
 			last++
 			s.Record(pair(last))

@@ -41,7 +41,11 @@ func newPostgres(address string) (*postgres, error) {
 }
 
 func (p *postgres) open(ctx context.Context) (write, read *sql.DB, err error) {
-	write, read = stdlib.OpenDB(*p.config), stdlib.OpenDB(*p.config)
+	reads := p.config.Copy()
+	if reads.RuntimeParams["plan_cache_mode"] == "" { // a plan for any words and times is a poor one for most
+		reads.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	}
+	write, read = stdlib.OpenDB(*p.config), stdlib.OpenDB(*reads)
 	write.SetMaxOpenConns(1)
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
@@ -167,18 +171,20 @@ func (*postgres) putBlock(b *batch, e block) error {
 
 func (*postgres) forget(*batch, string, []int64) error { return nil } // they are columns
 
-// find makes a selection for each term, so that each is answered from an index,
-// newest first.
+// find has the rows of each term selected from an index, newest first.
 func (*postgres) find(f find) (string, []any) {
 	where, rest := "k >= ? AND k < ?", []any{f.from, f.to}
 	for _, g := range f.groups {
 		where += " AND terms && ?"
 		rest = append(rest, g)
 	}
-	order := " ORDER BY k DESC LIMIT ?"
+	where += " ORDER BY k DESC LIMIT ?"
 	rest = append(rest, f.limit)
-	if len(f.any) == 0 {
-		return `SELECT k FROM ` + f.table + ` WHERE ` + where + order, rest
+	switch {
+	case len(f.any) == 0:
+		return `SELECT k FROM ` + f.table + ` WHERE ` + where, rest
+	case len(f.any) > plannedAlone:
+		return findTogether(f, where, rest)
 	}
 	var parts []string
 	var args []any
@@ -188,7 +194,39 @@ func (*postgres) find(f find) (string, []any) {
 			equal += column + " = ? AND "
 			args = append(args, t.numbers()[i])
 		}
-		parts = append(parts, `(SELECT k FROM `+f.table+` WHERE `+equal+where+order+`)`)
+		parts = append(parts, `(SELECT k FROM `+f.table+` WHERE `+equal+where+`)`)
+		args = append(args, rest...)
+	}
+	return strings.Join(parts, " UNION ALL "), args
+}
+
+// plannedAlone terms have a plan each, which knows how many rows a term has. To
+// make more of them takes longer than what they do.
+const plannedAlone = 30
+
+// findTogether finds the rows of all terms by the same columns with one plan.
+func findTogether(f find, where string, rest []any) (string, []any) {
+	var parts []string
+	var args []any
+	for by, names := range columns {
+		numbers := make([][]int64, len(names))
+		for _, t := range f.any {
+			for i, n := range t.numbers() {
+				if int(t.by) == by {
+					numbers[i] = append(numbers[i], n)
+				}
+			}
+		}
+		if len(numbers[0]) == 0 {
+			continue
+		}
+		equal := ""
+		for i, name := range names {
+			equal += name + " = t.n" + strconv.Itoa(i) + " AND "
+			args = append(args, numbers[i])
+		}
+		parts = append(parts, `SELECT f.k FROM unnest(`+[...]string{"?::bigint[]) AS t(n0)", "?::bigint[], ?::bigint[]) AS t(n0, n1)"}[len(names)-1]+
+			` CROSS JOIN LATERAL (SELECT k FROM `+f.table+` WHERE `+equal+where+`) AS f`)
 		args = append(args, rest...)
 	}
 	return strings.Join(parts, " UNION ALL "), args

@@ -118,7 +118,7 @@ func TestTwoThatWriteAtOnceWait(t *testing.T) {
 	var puts atomic.Int64
 	first, err := (&where{TB: t, url: address, through: func(d dialect) dialect {
 		return watched{d, func(int) {
-			if puts.Add(1) == 10 {
+			if puts.Add(1) == 1 {
 				close(within)
 				<-goOn
 			}

@@ -153,6 +153,10 @@ type batch struct {
 	added map[string]*count // by table
 	fresh cache             // names that are new, if it is committed
 	lost  int               // events that gaps have which it notes
+
+	// What was taken in and is not stored yet.
+	taken     [kinds][]row
+	published []engine.Published
 }
 
 type count struct{ rows, bytes int64 }

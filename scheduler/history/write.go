@@ -36,7 +36,7 @@ func (s *store) keep(ctx context.Context, all []told) (lost int, err error) {
 				return err
 			}
 		}
-		return b.moveMark()
+		return b.finish()
 	})
 	return lost + more, err
 }
@@ -60,7 +60,7 @@ func (s *store) keepFirst(ctx context.Context, t told) (last told, lost int, err
 				return err
 			}
 			b.mark.through = through
-			return b.moveMark()
+			return b.finish()
 		})
 		if lost += n; err != nil {
 			return t, lost, err
@@ -69,7 +69,7 @@ func (s *store) keepFirst(ctx context.Context, t told) (last told, lost int, err
 	return t, lost, nil
 }
 
-// take stores what was told, unless it is here already.
+// take takes in what was told, unless it is here already.
 func (b *batch) take(t told) error {
 	if done, err := b.begins(&t.Durable); done || err != nil {
 		return err
@@ -81,14 +81,46 @@ func (b *batch) take(t told) error {
 	return nil
 }
 
+// takeAll takes in what was told: it is stored together with the rest of the batch.
+// An entry of the journal alone is so little that most of its time would be taken
+// by statements.
 func (b *batch) takeAll(t told) error {
 	if err := b.noteGap(t); err != nil {
 		return err
 	}
-	if err := b.records(t.Durable); err != nil {
+	if err := b.takeRecords(t.Durable); err != nil {
 		return err
 	}
-	return b.events(t.Events)
+	last := b.mark.event
+	if n := len(b.published); n > 0 {
+		last = b.published[n-1].ID
+	}
+	i := sort.Search(len(t.Events), func(i int) bool { return after(t.Events[i].ID, last) }) // the rest was told before
+	b.published = append(b.published, t.Events[i:]...)
+	return nil
+}
+
+// storeTaken stores what was taken in.
+func (b *batch) storeTaken() error {
+	for k := range kinds {
+		if err := b.rows(k, b.taken[k]); err != nil {
+			return fmt.Errorf("store %s in history: %w", k, err)
+		}
+		b.taken[k] = nil
+	}
+	if err := b.events(b.published); err != nil {
+		return err
+	}
+	b.published = nil
+	return nil
+}
+
+// finish stores what was taken in, and how far the history is now.
+func (b *batch) finish() error {
+	if err := b.storeTaken(); err != nil {
+		return err
+	}
+	return b.moveMark()
 }
 
 // begins sees that the mark is of a Durable's incarnation, and says whether all
@@ -125,6 +157,9 @@ func (b *batch) noteGap(d told) error {
 	if !d.Anew || d.Before.Index <= b.mark.through || !after(d.Before, b.mark.event) {
 		return nil
 	}
+	if err := b.storeTaken(); err != nil { // what is before the gap
+		return err
+	}
 	_, err := b.exec(`INSERT INTO gaps (incarnation, after_index, after_ordinal, through_index, through_ordinal, after_at, noted_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		b.mark.incarnation, b.mark.event.Index, b.mark.event.Ordinal, d.Before.Index, d.Before.Ordinal, b.mark.eventAt, b.now().UnixMilli())
 	if err != nil {
@@ -136,11 +171,9 @@ func (b *batch) noteGap(d told) error {
 	return nil
 }
 
-// events stores those that are newer than all that are here.
+// events stores events, all of which are newer than those that are here.
 func (b *batch) events(events []engine.Published) error {
-	last := b.mark.event
-	i := sort.Search(len(events), func(i int) bool { return after(events[i].ID, last) })
-	if events = events[i:]; len(events) == 0 {
+	if len(events) == 0 {
 		return nil
 	}
 	blocks, err := b.packer.blocks(events)
@@ -196,9 +229,8 @@ func (b *batch) moveMark() error {
 // versionOf orders what is told: by incarnation, and in it by entry.
 func (b *batch) versionOf(index uint64) int64 { return b.mark.incarnation<<44 | int64(index) }
 
-// records stores what is finished.
-func (b *batch) records(d engine.Durable) error {
-	var rows [kinds][]row
+// takeRecords takes in what is finished.
+func (b *batch) takeRecords(d engine.Durable) error {
 	version := b.versionOf(d.Index)
 	for _, m := range d.Finished {
 		r, err := rowOf(m, version, b)
@@ -210,12 +242,7 @@ func (b *batch) records(d engine.Durable) error {
 				return err
 			}
 		}
-		rows[r.kind] = append(rows[r.kind], r)
-	}
-	for k := range kinds {
-		if err := b.rows(k, rows[k]); err != nil {
-			return fmt.Errorf("store %s in history: %w", k, err)
-		}
+		b.taken[r.kind] = append(b.taken[r.kind], r)
 	}
 	return nil
 }

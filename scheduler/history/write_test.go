@@ -1,9 +1,15 @@
 package history
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/engine"
 )
 
 // rows counts what a table has.
@@ -73,5 +79,67 @@ func TestKeysThatCollide(t *testing.T) {
 		s.Record(again)
 		s.through(2)
 		require.Equal(p, 3000, s.rows("tasks"))
+	})
+}
+
+// What is told more than once before it is written is there once, as it was told
+// last.
+func TestToldTwiceInABatch(t *testing.T) {
+	onBoth(t, func(p *where) {
+		s := p.start()
+		newer := task("web/prod/shop", 1, failed)
+		newer.Message = "as it was told last"
+		s.Record(loaded(1))
+		s.Record(entry(2, task("web/prod/shop", 1, finished), task("web/prod/shop", 2, finished)))
+		s.Record(entry(3, newer))
+		s.Record(entry(3, newer)) // as after the journal was read anew
+		s.Record(entry(2, task("web/prod/shop", 1, finished), task("web/prod/shop", 2, finished)))
+		s.Record(entry(4, task("web/prod/shop", 3, finished)))
+		s.through(4)
+		require.Equal(p, 3, s.rows("tasks"))
+		found, err := s.FindTask(p.Context(), newer.Id)
+		require.NoError(p, err)
+		require.Equal(p, "as it was told last", found.Message)
+		require.Equal(p, "2-0 2-1 3-0 4-0", s.inOrder(engine.EventID{}, 10))
+		require.EqualValues(p, 3, s.State(p.Context()).Rows["tasks"])
+	})
+}
+
+// More jobs than a query has plans for are found together.
+func TestFindsOfManyJobs(t *testing.T) {
+	onBoth(t, func(p *where) {
+		s := p.start()
+		d := loaded(1)
+		const jobs = 60
+		for i := range 2 * jobs {
+			state := finished
+			if i >= jobs {
+				state = failed
+			}
+			d.Finished = append(d.Finished, task(fmt.Sprintf("web/prod/job-%02d", i%jobs), i, state, because("of many")),
+				task(fmt.Sprintf("etl/prod/job-%02d", i%jobs), 1000+i, finished))
+		}
+		s.Record(d)
+		s.through(1)
+		list := func(f api.HistoryFilter) (ids []string) {
+			f.Limit = 50
+			for {
+				page, next, err := s.Tasks(p.Context(), f)
+				require.NoError(p, err)
+				for _, t := range page {
+					require.True(p, strings.HasPrefix(t.Job, "web/"), t.Job)
+					ids = append(ids, t.Id)
+				}
+				if f.Cursor = next; next == "" {
+					return ids
+				}
+			}
+		}
+		all := list(api.HistoryFilter{Team: "web"})
+		require.Len(p, all, 2*jobs)
+		require.True(p, slices.IsSortedFunc(all, func(a, b string) int { return strings.Compare(b, a) }), "newest first")
+		require.Len(p, list(api.HistoryFilter{Job: "web/prod/*", States: []string{"failed"}}), jobs)
+		require.Len(p, list(api.HistoryFilter{Team: "web", Text: "many"}), jobs)
+		require.Len(p, list(api.HistoryFilter{Team: "web", From: minute(10), To: minute(20)}), 2*jobs-10, "those that ran by then")
 	})
 }
