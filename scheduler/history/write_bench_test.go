@@ -62,6 +62,7 @@ func writes(b *testing.B, p *where, size func(*scheduler) int64) {
 		}
 		s.Record(d)
 	}
+	cpu := used()
 	b.ResetTimer()
 	for {
 		n, err := s.write(b.Context())
@@ -71,6 +72,7 @@ func writes(b *testing.B, p *where, size func(*scheduler) int64) {
 		}
 	}
 	b.StopTimer()
+	b.ReportMetric(float64((used()-cpu).Microseconds())/float64(b.N), "cpu-µs/task")
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
 	b.ReportMetric(float64(size(s))/float64(b.N), "B/task")
