@@ -86,6 +86,7 @@ func (s *Server) limited(next http.Handler) http.Handler {
 		if !unlimited[id] { // but a token that is tried there is looked at as elsewhere
 			if l, over := s.limits.count(c, p); over != nil {
 				s.tooMany(w, r, c, l, over)
+				try.over(w.status) // nobody was told what it is
 				return
 			}
 		}
