@@ -16,7 +16,7 @@ import (
 type EventFilter struct {
 	Team string
 	Job  string // a glob over team/stage/name: web/prod/*
-	Type string // a glob without the prefix dev.perigee.: task.*
+	Type string // globs without the prefix dev.perigee., separated by commas: task.*,run.failed
 	// After is the id of the last event seen. Events begin after it; with ""
 	// they begin now.
 	After string

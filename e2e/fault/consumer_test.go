@@ -33,7 +33,7 @@ func (c *consumer) run(ctx context.Context, begun func()) {
 	last := ""
 	for next := 0; ctx.Err() == nil; next++ {
 		s := c.schedulers[next%len(c.schedulers)]
-		events, err := s.Events(ctx, client.EventFilter{After: last})
+		events, err := s.Events(ctx, client.EventFilter{Type: "*,audit.*", After: last}) // the audit trail, too
 		if err != nil {
 			c.note(ctx, err)
 			select {
