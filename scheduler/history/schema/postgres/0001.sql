@@ -87,7 +87,7 @@ CREATE INDEX tasks_state ON tasks (state, k);
 CREATE INDEX tasks_span ON tasks (span, k);
 CREATE INDEX tasks_agent ON tasks (agent, span, k);
 CREATE INDEX tasks_link ON tasks (link, k) WHERE link <> 0;
-CREATE INDEX tasks_terms ON tasks USING gin (terms) WHERE terms IS NOT NULL;
+CREATE INDEX tasks_terms ON tasks USING gin (terms) WITH (gin_pending_list_limit = 256) WHERE terms IS NOT NULL;
 
 CREATE TABLE runs (
 	k       BIGINT PRIMARY KEY,
@@ -107,7 +107,7 @@ CREATE INDEX runs_job ON runs (job, state, k);
 CREATE INDEX runs_job_span ON runs (job, span, k);
 CREATE INDEX runs_state ON runs (state, k);
 CREATE INDEX runs_span ON runs (span, k);
-CREATE INDEX runs_terms ON runs USING gin (terms) WHERE terms IS NOT NULL;
+CREATE INDEX runs_terms ON runs USING gin (terms) WITH (gin_pending_list_limit = 256) WHERE terms IS NOT NULL;
 
 CREATE TABLE deploys (
 	k       BIGINT PRIMARY KEY,
@@ -128,7 +128,7 @@ CREATE INDEX deploys_job_span ON deploys (job, span, k);
 CREATE INDEX deploys_state ON deploys (state, k);
 CREATE INDEX deploys_span ON deploys (span, k);
 CREATE INDEX deploys_link ON deploys (link, k) WHERE link <> 0;
-CREATE INDEX deploys_terms ON deploys USING gin (terms) WHERE terms IS NOT NULL;
+CREATE INDEX deploys_terms ON deploys USING gin (terms) WITH (gin_pending_list_limit = 256) WHERE terms IS NOT NULL;
 
 -- Events in blocks: up to some hundred that follow each other, compressed.
 CREATE TABLE events (
@@ -143,4 +143,4 @@ CREATE TABLE events (
 	terms         TEXT[]
 );
 CREATE UNIQUE INDEX events_id ON events (incarnation, last_index, last_ordinal);
-CREATE INDEX events_terms ON events USING gin (terms);
+CREATE INDEX events_terms ON events USING gin (terms) WITH (gin_pending_list_limit = 256);
