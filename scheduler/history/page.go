@@ -20,6 +20,8 @@ const (
 	pageTime     = 2 * time.Second
 	// stepMost bounds what is read at a time.
 	stepMost = 2_000
+	// severalStep is read first where only a time is given.
+	severalStep = 1_000
 )
 
 // Tasks returns finished tasks that a filter chooses, newest first by when they
@@ -61,7 +63,7 @@ func (r *reader) page(ctx context.Context, p plan, cursor string, limit int, tel
 	}
 	end := time.Now().Add(pageTime)
 	told, examined := 0, 0
-	for step := limit + 1; ; step = min(4*step, stepMost) {
+	for step := p.firstStep(limit); ; step = min(4*step, stepMost) {
 		rows, err := r.step(ctx, p, before, step)
 		if err != nil {
 			return "", err
@@ -87,6 +89,16 @@ func (r *reader) page(ctx context.Context, p plan, cursor string, limit int, tel
 			return strconv.FormatInt(before, 10), nil
 		}
 	}
+}
+
+// firstStep is how many rows to read first. Where the ranges of a time have all
+// jobs and agents, many of their rows are not chosen, and to begin with each range
+// again costs more than some rows.
+func (p *plan) firstStep(limit int) int {
+	if len(p.finds) > 1 && p.jobs == nil && p.agents == nil {
+		return max(limit+1, severalStep)
+	}
+	return limit + 1
 }
 
 // chosen decodes a row that a plan chooses; nil for others.
