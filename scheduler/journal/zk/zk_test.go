@@ -43,7 +43,8 @@ func connect(t testing.TB, chroot string, servers ...string) *zookeeper.Client {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	c, err := zookeeper.Connect(ctx, zookeeper.Options{Servers: servers, Chroot: chroot, SessionTimeout: 5 * time.Second})
+	// Long, for a machine that is so busy that answers are seconds late.
+	c, err := zookeeper.Connect(ctx, zookeeper.Options{Servers: servers, Chroot: chroot, SessionTimeout: 30 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c

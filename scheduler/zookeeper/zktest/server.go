@@ -119,7 +119,7 @@ func (s *Server) prepare(id, port int, peers string, o Options) error {
 	if o.Sync {
 		sync = "yes"
 	}
-	config := fmt.Sprintf("tickTime=%d\ninitLimit=20\nsyncLimit=10\ndataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\n"+
+	config := fmt.Sprintf("tickTime=%d\nmaxSessionTimeout=60000\ninitLimit=20\nsyncLimit=10\ndataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\n"+
 		"admin.enableServer=false\nforceSync=%s\nmaxClientCnxns=0\nautopurge.snapRetainCount=3\nautopurge.purgeInterval=1\n"+
 		"4lw.commands.whitelist=srvr,ruok,mntr\n%s", o.Tick.Milliseconds(), s.dir, port, sync, peers)
 	return errors.Join(
