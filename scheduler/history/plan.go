@@ -69,6 +69,9 @@ func (r *reader) plan(ctx context.Context, k kind, f api.HistoryFilter) (p plan,
 			states = append(states, int64(n))
 		}
 	}
+	if len(words(f.Text)) > 0 {
+		states = haveWords(k, states)
+	}
 	p.none = jobs.none() || agents.none() || len(states) == 0
 	if len(f.States) > 0 {
 		p.states = states
@@ -100,6 +103,14 @@ func (r *reader) plan(ctx context.Context, k kind, f api.HistoryFilter) (p plan,
 		p.finds = append(p.finds, one)
 	}
 	return p, nil
+}
+
+// haveWords are those of states whose rows are found by words: tasks and runs say
+// why they failed, and not more.
+func haveWords(k kind, states []int64) []int64 {
+	return slices.DeleteFunc(slices.Clone(states), func(n int64) bool {
+		return k == tasks && !taskHasWords(record.TaskState(n)) || k == runs && !runHasWords(record.RunState(n))
+	})
 }
 
 // drivers are the terms that fewest rows have, as far as that can be told.

@@ -40,10 +40,17 @@ func newPostgres(address string) (*postgres, error) {
 	return &postgres{config}, nil
 }
 
+// postgresReads are settings of those who read. A plan for any words and times is a
+// poor one for most; to begin workers takes longer than a query may; and what reads
+// a whole table was guessed wrongly.
+var postgresReads = map[string]string{"plan_cache_mode": "force_custom_plan", "max_parallel_workers_per_gather": "0", "enable_seqscan": "off"}
+
 func (p *postgres) open(ctx context.Context) (write, read *sql.DB, err error) {
 	reads := p.config.Copy()
-	if reads.RuntimeParams["plan_cache_mode"] == "" { // a plan for any words and times is a poor one for most
-		reads.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	for name, value := range postgresReads {
+		if reads.RuntimeParams[name] == "" {
+			reads.RuntimeParams[name] = value
+		}
 	}
 	write, read = stdlib.OpenDB(*p.config), stdlib.OpenDB(*reads)
 	write.SetMaxOpenConns(1)
@@ -173,6 +180,9 @@ func (*postgres) forget(*batch, string, []int64) error { return nil } // they ar
 
 // find has the rows of each term selected from an index, newest first.
 func (*postgres) find(f find) (string, []any) {
+	if len(f.any) == 0 && len(f.groups) > 0 {
+		return findByWords(f)
+	}
 	where, rest := "k >= ? AND k < ?", []any{f.from, f.to}
 	for _, g := range f.groups {
 		where += " AND terms && ?"
@@ -198,6 +208,29 @@ func (*postgres) find(f find) (string, []any) {
 		args = append(args, rest...)
 	}
 	return strings.Join(parts, " UNION ALL "), args
+}
+
+// rareMost is how many rows words have at the most that are sorted.
+const rareMost = 500
+
+// findByWords finds rows by words and parameters alone. How many have them all
+// PostgreSQL cannot tell, and a wrong guess has it sort very many, or look through
+// the whole table for few. So it is tried: where they are few they are sorted, and
+// otherwise the newest rows are looked at one after the other, without the index.
+func findByWords(f find) (string, []any) {
+	within, bounds := "k >= ? AND k < ?", []any{f.from, f.to}
+	indexed, looked := within, within
+	for _, g := range f.groups {
+		indexed += " AND terms && ?"
+		looked += " AND (terms && ?) IS TRUE"
+		bounds = append(bounds, g)
+	}
+	args := append(append([]any(nil), bounds...), rareMost+1, rareMost)
+	args = append(append(args, bounds...), rareMost, f.limit, f.limit)
+	return `WITH few AS MATERIALIZED (SELECT k FROM ` + f.table + ` WHERE ` + indexed + ` LIMIT ?)
+		SELECT k FROM (SELECT k FROM few WHERE (SELECT count(*) FROM few) <= ? UNION ALL
+			(SELECT k FROM ` + f.table + ` WHERE ` + looked + ` AND (SELECT count(*) FROM few) > ? ORDER BY k DESC LIMIT ?)) AS either
+		ORDER BY k DESC LIMIT ?`, args
 }
 
 // plannedAlone terms have a plan each, which knows how many rows a term has. To

@@ -87,7 +87,7 @@ func taskRow(t *record.Task, version int64, n names) (r row, err error) {
 	if t.Run != "" {
 		r.link = runLink(t.Job, t.Run)
 	}
-	if t.State == record.TaskState_TASK_STATE_FAILED || t.State == record.TaskState_TASK_STATE_LOST {
+	if taskHasWords(t.State) {
 		r.terms = wordTerms(t.Message, t.Reason)
 	}
 	body := t.Copy()
@@ -95,6 +95,12 @@ func taskRow(t *record.Task, version int64, n names) (r row, err error) {
 	body.UpdateUuid = nil
 	return r.with(body, t.EndedAt)
 }
+
+func taskHasWords(s record.TaskState) bool {
+	return s == record.TaskState_TASK_STATE_FAILED || s == record.TaskState_TASK_STATE_LOST
+}
+
+func runHasWords(s record.RunState) bool { return s == record.RunState_RUN_STATE_FAILED }
 
 func runLink(job, run string) int64 { return hash("run", job, run) }
 
@@ -106,7 +112,7 @@ func runRow(run *record.Run, version int64, n names) (r row, err error) {
 	if r.began = run.StartedAt; r.began == 0 {
 		r.began = run.CreatedAt
 	}
-	if run.State == record.RunState_RUN_STATE_FAILED {
+	if runHasWords(run.State) {
 		r.terms = wordTerms(run.Reason)
 	}
 	for name, value := range run.Parameters {

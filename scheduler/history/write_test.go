@@ -143,3 +143,42 @@ func TestFindsOfManyJobs(t *testing.T) {
 		require.Len(p, list(api.HistoryFilter{Team: "web", From: minute(10), To: minute(20)}), 2*jobs-10, "those that ran by then")
 	})
 }
+
+// Words that many tasks have, and those that few have, are found alike.
+func TestFindsCommonAndRareWords(t *testing.T) {
+	onBoth(t, func(p *where) {
+		s := p.start()
+		d := loaded(1)
+		const many = 2_500 // more than are sorted
+		for i := range many {
+			why := "of something common"
+			if i%1000 == 7 {
+				why += ", and rare"
+			}
+			d.Finished = append(d.Finished, task("web/prod/shop", i, failed, because(why)), task("web/prod/shop", many+i, finished))
+		}
+		s.Record(d)
+		s.through(1)
+		list := func(f api.HistoryFilter) (ids []string) {
+			f.Limit = 500
+			for {
+				page, next, err := s.Tasks(p.Context(), f)
+				require.NoError(p, err)
+				for _, t := range page {
+					ids = append(ids, t.Id)
+				}
+				if f.Cursor = next; next == "" {
+					return ids
+				}
+			}
+		}
+		common := list(api.HistoryFilter{Text: "common"})
+		require.Len(p, common, many)
+		require.True(p, slices.IsSortedFunc(common, func(a, b string) int { return strings.Compare(b, a) }), "newest first")
+		require.Equal(p, []string{"b1x7-002007", "b1x7-001007", "b1x7-000007"}, list(api.HistoryFilter{Text: "rare COMMON"}))
+		require.Len(p, list(api.HistoryFilter{Text: "common", Job: "web/prod/shop"}), many)
+		require.Len(p, list(api.HistoryFilter{Text: "common", From: minute(many - 100)}), 100)
+		require.Empty(p, list(api.HistoryFilter{Text: "common", States: []string{"finished"}}))
+		require.Empty(p, list(api.HistoryFilter{Text: "nowhere"}))
+	})
+}
