@@ -267,7 +267,7 @@ func TestSchedulerKilledWhileItWrites(t *testing.T) {
 
 const (
 	victimOf     = "PERIGEE_TEST_HISTORY_VICTIM"
-	victimWrites = 3000
+	victimWrites = 800
 )
 
 // It is no test, but what TestSchedulerKilledWhileItWrites kills.

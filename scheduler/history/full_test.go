@@ -121,14 +121,14 @@ func TestFullDiskAtTheStart(t *testing.T) {
 // deletes to stay below is the oldest.
 func TestBoundKeepsTheDiskFromBeingFull(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, "96m")
+	disk := smallDisk(t, "24m")
 	p := &where{TB: t, url: "sqlite://" + filepath.Join(disk, "history.db")}
-	s, err := p.open(func(o *Options) { o.Size = 8 << 20 })
+	s, err := p.open(func(o *Options) { o.Size = 1 << 20 })
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	s.Record(loaded(1))
 	n := 0
-	for i := range uint64(60) {
+	for i := range uint64(8) {
 		d := engine.Durable{Incarnation: "b1x7", Index: i + 2}
 		for range 1000 {
 			d.Finished = append(d.Finished, task("web/prod/shop", n, failed, because(strings.Repeat("of its own weight ", 20))))
