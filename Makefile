@@ -28,8 +28,7 @@ test:
 	@# What end-to-end tests start is compiled once, and not within their time.
 	CGO_ENABLED=0 $(GO) build -trimpath -o /dev/null .
 	CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -o /dev/null ./executor/cmd/perigee-executor
-	@# SQLite is C that was translated to Go: the detector would watch nothing but its own memory there.
-	$(GO) test -race -gcflags='modernc.org/...=-race=false' -timeout 9m -p $(PACKAGES_AT_A_TIME) ./...
+	$(GO) test -race -timeout 9m -p $(PACKAGES_AT_A_TIME) ./...
 
 ## faults: of the tests, those of the whole under faults, told as they happen
 faults:
