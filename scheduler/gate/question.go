@@ -10,12 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/scheduler/core"
+	"github.com/perigee-sched/perigee/scheduler/foreign"
 )
 
 const (
@@ -34,7 +32,7 @@ func (r *Runner) put(ctx context.Context, ask core.AskGate) api.GateAnswer {
 	if err != nil {
 		return api.GateAnswer{Decision: api.GateWait, Reason: fmt.Sprintf("gate %s %v", shown(ask.URL), err)}
 	}
-	answer.Reason = oneLine(answer.Reason)
+	answer.Reason = foreign.OneLine(answer.Reason, maxReason)
 	return *answer
 }
 
@@ -80,7 +78,7 @@ func parse(text []byte) (*api.GateAnswer, error) {
 	case "":
 		return nil, fmt.Errorf("answered 200 without a decision: it must be go, wait or stop")
 	}
-	return nil, fmt.Errorf("answered 200 with the decision %q: it must be go, wait or stop", truncate(oneLine(string(answer.Decision)), 40))
+	return nil, fmt.Errorf("answered 200 with the decision %q: it must be go, wait or stop", foreign.OneLine(string(answer.Decision), 40))
 }
 
 // failure says in words why there was no answer.
@@ -123,30 +121,9 @@ func shown(address string) string {
 
 // quoted is the beginning of what a gate said, if it can be shown.
 func quoted(text []byte) string {
-	line := truncate(oneLine(string(text)), 120)
+	line := foreign.OneLine(string(text), 120)
 	if line == "" {
 		return ""
 	}
 	return fmt.Sprintf(": %q", line)
-}
-
-// oneLine is text on one line, without what cannot be printed.
-func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
-			return -1
-		}
-		return r
-	}, text)
-	return truncate(strings.Join(strings.Fields(text), " "), maxReason)
-}
-
-func truncate(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

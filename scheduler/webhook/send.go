@@ -10,12 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/perigee-sched/perigee/api"
+	"github.com/perigee-sched/perigee/scheduler/foreign"
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
@@ -115,7 +113,7 @@ func (s *sender) post(ctx context.Context, w *record.Webhook, id string, body []
 
 // judge says what an answer means.
 func judge(resp *http.Response, text []byte) outcome {
-	o := outcome{status: resp.StatusCode, text: oneLine(text), wait: retryAfter(resp, time.Now())}
+	o := outcome{status: resp.StatusCode, text: foreign.OneLine(string(text), textMost), wait: retryAfter(resp, time.Now())}
 	switch status := resp.StatusCode; {
 	case status >= 200 && status < 300:
 		o.delivered = true
@@ -157,7 +155,7 @@ func cause(ctx context.Context, err error) string {
 	if errors.Is(err, io.EOF) {
 		return "closed the connection without an answer"
 	}
-	return oneLine([]byte(err.Error()))
+	return foreign.OneLine(err.Error(), textMost)
 }
 
 // shown is a URL as others may read it: its query may hold a token.
@@ -172,23 +170,4 @@ func quoted(text string) string {
 		return ""
 	}
 	return fmt.Sprintf(": %q", text)
-}
-
-// oneLine is the beginning of a text on one line, without what cannot be printed.
-func oneLine(text []byte) string {
-	text = text[:min(len(text), 4*textMost)]
-	s := strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
-			return -1
-		}
-		return r
-	}, string(text))
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > textMost {
-		s = strings.ToValidUTF8(s[:textMost], "") + "…"
-	}
-	return s
 }
