@@ -2,8 +2,18 @@ package api
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
+
+// AuditType is the type of the events of the audit trail, without EventPrefix.
+const AuditType = auditPrefix + "write"
+
+const auditPrefix = "audit."
+
+// AsksForAudit says whether a pattern of types asks for the audit trail, which * alone
+// does not: it says from where people write and with which keys.
+func AsksForAudit(pattern string) bool { return strings.HasPrefix(pattern, auditPrefix) }
 
 // AuditEntry is one write of the audit trail.
 type AuditEntry struct {

@@ -13,19 +13,11 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
 
-// auditType is that of the events of the audit trail. It is told to those alone who
-// ask for it, and may read it.
-const auditType = "audit.write"
-
 func (r routes) audit() {
 	list := get(r, "list-audit", "/v1/audit", "List writes, with what each changed, newest first", r.s.listAudit)
 	list.Description = "From history, and from memory what that does not have yet."
 	get(r, "list-refusals", "/v1/audit/refusals", "List requests that this scheduler refused lately for who they were from", r.s.listRefusals)
 }
-
-// asksForAudit says whether a pattern of types asks for the audit trail, which * alone
-// does not.
-func asksForAudit(pattern string) bool { return strings.HasPrefix(pattern, "audit.") }
 
 func neverAudits(_, _ string) bool { return false }
 
@@ -46,7 +38,7 @@ func (c *caller) audits(job, team string) bool {
 // seesEvent says whether c may see an event. What is about no job is for all who
 // may read, but for the audit trail.
 func seesEvent(c *caller, e *record.Event) bool {
-	if e.Type == auditType {
+	if e.Type == api.AuditType {
 		return c.audits(e.Job, e.GetAudit().GetTeam())
 	}
 	return e.Job == "" || c.sees(e.Job)
@@ -63,7 +55,7 @@ type listAuditInput struct {
 // filter is what history is asked for. Of a team there is more than of its jobs.
 func (in *listAuditInput) filter(ctx context.Context) (api.HistoryFilter, error) {
 	f, err := in.Past.filter(ctx)
-	f.Team, f.Types = "", []string{auditType}
+	f.Team, f.Types = "", []string{api.AuditType}
 	f.Actor, f.Token, f.Operation, f.Object = in.Actor, in.Token, in.Operation, in.Object
 	c := callerOf(ctx)
 	f.Audits = func(job, team string) bool {
@@ -78,7 +70,7 @@ func (in *listAuditInput) filter(ctx context.Context) (api.HistoryFilter, error)
 // chooses says whether a filter of this kind chooses an event, as history does.
 func chooses(f api.HistoryFilter, job func(string) bool, e *record.Event) bool {
 	a := e.GetAudit()
-	if e.Type != auditType || a == nil || e.At < f.From.UnixMilli() && !f.From.IsZero() || e.At >= f.To.UnixMilli() && !f.To.IsZero() {
+	if e.Type != api.AuditType || a == nil || e.At < f.From.UnixMilli() && !f.From.IsZero() || e.At >= f.To.UnixMilli() && !f.To.IsZero() {
 		return false
 	}
 	if f.Job != "" && !job(e.Job) || f.Stage != "" && !strings.Contains(e.Job, "/"+f.Stage+"/") {

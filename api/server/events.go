@@ -78,7 +78,7 @@ func (in *eventsInput) wanted(c *caller) (func(*record.Event) bool, error) {
 	if in.Type != "" {
 		for _, pattern := range strings.Split(in.Type, ",") {
 			pattern = strings.TrimPrefix(strings.TrimSpace(pattern), cloudevent.Prefix)
-			audit = audit || asksForAudit(pattern)
+			audit = audit || api.AsksForAudit(pattern)
 			kind, err := glob("query.type", pattern)
 			if err != nil {
 				return nil, err
@@ -91,7 +91,7 @@ func (in *eventsInput) wanted(c *caller) (func(*record.Event) bool, error) {
 		case in.Team != "" && !strings.HasPrefix(e.Job, in.Team+"/"), !job(e.Job), !seesEvent(c, e):
 			return false
 		case in.Job != "" && e.Job == "", // which * matches
-			e.Type == auditType && !audit:
+			e.Type == api.AuditType && !audit:
 			return false
 		}
 		for _, kind := range kinds {

@@ -157,6 +157,14 @@ func gapsWithin(gaps []api.HistoryGap, from, to time.Time) (out []api.HistoryGap
 	return out
 }
 
+// asked is which history is asked, and for what as far as all of its lists have it.
+func (s *Server) asked(ctx context.Context, in *Past) (h History, f api.HistoryFilter, err error) {
+	if h, err = s.past(); err == nil {
+		f, err = in.filter(ctx)
+	}
+	return h, f, err
+}
+
 type pastTasksInput struct {
 	Past
 	Agent string `query:"agent" maxLength:"255" doc:"An agent's id or host"`
@@ -166,11 +174,7 @@ type pastTasksInput struct {
 }
 
 func (s *Server) listPastTasks(ctx context.Context, in *pastTasksInput) (*pageOf[api.Task], error) {
-	h, err := s.past()
-	if err != nil {
-		return nil, err
-	}
-	f, err := in.filter(ctx)
+	h, f, err := s.asked(ctx, &in.Past)
 	if err != nil {
 		return nil, err
 	}
@@ -200,11 +204,7 @@ type pastRunsInput struct {
 }
 
 func (s *Server) listPastRuns(ctx context.Context, in *pastRunsInput) (*pageOf[api.Run], error) {
-	h, err := s.past()
-	if err != nil {
-		return nil, err
-	}
-	f, err := in.filter(ctx)
+	h, f, err := s.asked(ctx, &in.Past)
 	if err != nil {
 		return nil, err
 	}
@@ -239,11 +239,7 @@ type pastDeploysInput struct {
 }
 
 func (s *Server) listPastDeploys(ctx context.Context, in *pastDeploysInput) (*pageOf[api.Deploy], error) {
-	h, err := s.past()
-	if err != nil {
-		return nil, err
-	}
-	f, err := in.filter(ctx)
+	h, f, err := s.asked(ctx, &in.Past)
 	if err != nil {
 		return nil, err
 	}
@@ -271,11 +267,7 @@ type pastEventsInput struct {
 }
 
 func (s *Server) listPastEvents(ctx context.Context, in *pastEventsInput) (*pageOf[api.Event], error) {
-	h, err := s.past()
-	if err != nil {
-		return nil, err
-	}
-	f, err := in.filter(ctx)
+	h, f, err := s.asked(ctx, &in.Past)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +282,7 @@ func (s *Server) listPastEvents(ctx context.Context, in *pastEventsInput) (*page
 		}
 	}
 	f.Audits = neverAudits
-	if c := callerOf(ctx); slices.ContainsFunc(f.Types, asksForAudit) {
+	if c := callerOf(ctx); slices.ContainsFunc(f.Types, api.AsksForAudit) {
 		f.Audits = c.audits
 	}
 	return pastPage(ctx, s, f, h.ListEvents, s.event)

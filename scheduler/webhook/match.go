@@ -27,22 +27,15 @@ func newMatcher(w *record.Webhook) matcher {
 	return m
 }
 
-// auditPrefix begins the types of the audit trail. It says from where people write
-// and with which keys, and is told to those who ask for it alone: by a pattern that
-// begins with it.
-const auditPrefix = "audit."
-
 func (m *matcher) matches(job, typ string) bool {
 	if !m.ofJob(job) {
 		return false
 	}
-	audit := strings.HasPrefix(typ, auditPrefix)
+	audit := typ == api.AuditType
 	if len(m.types) == 0 {
 		return !audit
 	}
-	return slices.ContainsFunc(m.types, func(p pattern) bool {
-		return p.matches(typ) && (!audit || strings.HasPrefix(p.text, auditPrefix))
-	})
+	return slices.ContainsFunc(m.types, func(p pattern) bool { return p.matches(typ) && (!audit || api.AsksForAudit(p.text)) })
 }
 
 func (m *matcher) ofJob(job string) bool {
