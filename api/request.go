@@ -184,3 +184,6 @@ type Readiness struct {
 	// Master of Mesos that the scheduler is subscribed to.
 	Master string `json:"master,omitempty"`
 }
+
+// ExecutorPath is where schedulers serve perigee-executor.
+const ExecutorPath = "/v1/executor/perigee-executor"

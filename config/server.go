@@ -277,13 +277,13 @@ func (e Executor) Source(publicURL string) string {
 	if e.URL != "" {
 		return e.URL
 	}
-	return publicURL + "/v1/executor/perigee-executor"
+	return publicURL + api.ExecutorPath
 }
 
 // Ours says whether the executor is downloaded from schedulers.
 func (e Executor) Ours() bool {
 	u, err := url.Parse(e.URL)
-	return err == nil && (e.URL == "" || strings.HasSuffix(u.Path, "/v1/executor/perigee-executor"))
+	return err == nil && (e.URL == "" || strings.HasSuffix(u.Path, api.ExecutorPath))
 }
 
 // Binary returns the path of the perigee-executor binary to serve.

@@ -10,9 +10,6 @@ import (
 	"github.com/perigee-sched/perigee/scheduler/engine"
 )
 
-// ExecutorPath is where perigee-executor is.
-const ExecutorPath = "/v1/executor/perigee-executor"
-
 // ExecutorKey is the key of the URL that agents download the executor of a
 // checksum from: the same from all schedulers, so that Mesos caches by it and a
 // URL outlives the leader that gave it. It is "" while the cluster has no

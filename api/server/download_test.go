@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/server"
 )
 
@@ -27,14 +28,14 @@ func TestExecutor_TakesAKey(t *testing.T) {
 	require.Equal(t, key, server.ExecutorKey(standby.engine.View(), strings.ToUpper(sum)))
 	require.NotEqual(t, key, server.ExecutorKey(leader.engine.View(), strings.Repeat("60", 32)))
 	for _, w := range []*world{leader, standby} {
-		require.Equal(t, "#!executor", w.do("GET", server.ExecutorPath+"?sha256="+sum+"&key="+key, "").body)
-		require.Equal(t, http.StatusOK, w.do("HEAD", server.ExecutorPath+"?sha256="+sum+"&key="+key, "").status)
+		require.Equal(t, "#!executor", w.do("GET", api.ExecutorPath+"?sha256="+sum+"&key="+key, "").body)
+		require.Equal(t, http.StatusOK, w.do("HEAD", api.ExecutorPath+"?sha256="+sum+"&key="+key, "").status)
 		nothing := w.do("GET", "/v1/executor/perigee-executer", "").problem(http.StatusNotFound)
 		for _, query := range []string{"", "?sha256=" + sum, "?key=" + key, "?sha256=" + sum + "&key=", "?sha256=" + sum + "&key=" + key[1:],
 			"?sha256=" + strings.Repeat("60", 32) + "&key=" + key, "?sha256=" + sum + "&key=" + strings.ToUpper(key)} {
-			p := w.do("GET", server.ExecutorPath+query, "").problem(http.StatusNotFound)
+			p := w.do("GET", api.ExecutorPath+query, "").problem(http.StatusNotFound)
 			require.Equal(t, strings.Replace(nothing.Detail, "executer", "executor", 1), p.Detail, query)
-			w.do("GET", server.ExecutorPath+query, "", admin).problem(http.StatusNotFound)
+			w.do("GET", api.ExecutorPath+query, "", admin).problem(http.StatusNotFound)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/perigee-sched/perigee/api"
 	"github.com/perigee-sched/perigee/api/server"
 )
 
@@ -107,7 +108,7 @@ func TestLimits_OfWhoTriesTokens(t *testing.T) {
 // What is asked as often as one likes is no place to try tokens, either.
 func TestLimits_NoPlaceToTryTokens(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"/healthz", "/readyz", server.ExecutorPath, "/openapi.json", "/v1/jobs"} {
+	for _, path := range []string{"/healthz", "/readyz", api.ExecutorPath, "/openapi.json", "/v1/jobs"} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			w := begin(t, closed(server.ReadsTeam), limits(new(clock), server.Limits{Failures: 3}))

@@ -32,7 +32,7 @@ func (s *Server) route() error {
 	s.plain("ready", "/readyz", s.ready)
 	s.plain("metrics", "/metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}).ServeHTTP)
 	s.plain("describe", "/openapi.json", s.describe)
-	s.plain("get-executor", ExecutorPath, s.executor)
+	s.plain("get-executor", api.ExecutorPath, s.executor)
 	s.protect("note-token-uses", http.MethodPost, tokenUsesPath)
 	s.router.Path(tokenUsesPath).Methods(http.MethodPost).HandlerFunc(s.noteTokenUses)
 
