@@ -21,14 +21,17 @@ const (
 	refusalText = 256
 )
 
+func newRefusals() *refusedLately {
+	return &refusedLately{logs: newLimit("refusals logged", 1, refusalsLogged)}
+}
+
 // refusedLately are the requests that were refused lately.
 type refusedLately struct {
 	mu   sync.Mutex
 	ring []api.RefusedRequest // the latest is before next
 	next int
-	logs float64   // how many may be logged now
-	at   time.Time // when logs was so
-	left int       // not logged since one was
+	logs *limit // how many are logged
+	left int    // not logged since one was
 }
 
 // add keeps one, and says whether it is to be logged and how many were not before.
@@ -43,12 +46,10 @@ func (l *refusedLately) add(r api.RefusedRequest) (log bool, left int) {
 		l.ring[l.next] = r
 	}
 	l.next = (l.next + 1) % refusalsKept
-	l.logs, l.at = min(l.logs+r.Time.Sub(l.at).Seconds(), refusalsLogged), r.Time
-	if l.logs < 1 {
+	if l.logs.take("", r.Time) > 0 {
 		l.left++
 		return false, 0
 	}
-	l.logs--
 	left, l.left = l.left, 0
 	return true, left
 }

@@ -140,7 +140,7 @@ func New(o Options) (*Server, error) {
 		o.Heartbeat = 15 * time.Second
 	}
 	s := &Server{Options: o, router: mux.NewRouter(), specs: newSpecs(), agents: newAgents(o.Agents), peers: newPeers(o.PeerTLS),
-		limits: newLimits(o.Limits), protected: map[string]protected{}, refusals: &refusedLately{logs: refusalsLogged, at: time.Now()}}
+		limits: newLimits(o.Limits), protected: map[string]protected{}, refusals: newRefusals()}
 	s.backups = make(chan struct{}, backupsMost)
 	if o.Stores == nil {
 		o.Stores = http.DefaultTransport.(*http.Transport).Clone()
