@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/perigee-sched/perigee/scheduler/record"
 )
@@ -157,11 +156,7 @@ func bounded(s string) string {
 	if len(s) <= auditText {
 		return s
 	}
-	cut := auditText
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
+	return firstBytes(s, auditText) + "…"
 }
 
 // started tells which runs were started, in few words.

@@ -31,11 +31,16 @@ func validText(s string) string {
 	if len(s) <= messageMost {
 		return s
 	}
-	end := messageMost
-	for !utf8.RuneStart(s[end]) {
-		end--
+	return fmt.Sprintf("%s… (%d bytes in all)", firstBytes(s, messageMost), len(s))
+}
+
+// firstBytes is the beginning of a longer text, of at most n bytes and of whole
+// characters.
+func firstBytes(s string, n int) string {
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
 	}
-	return fmt.Sprintf("%s… (%d bytes in all)", s[:end], len(s))
+	return s[:n]
 }
 
 // shortened is a timeline without what lies between its first moment and its
